@@ -1,0 +1,254 @@
+#include "base/addr.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+static const uint8_t mapped_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+
+static struct addr make(const uint8_t *ip, size_t n, uint16_t port)
+{
+	struct addr a = { .port = port, .family = n == 4 ? ADDR_IP4 : ADDR_IP6 };
+
+	if (n == 16 && memcmp(ip, mapped_prefix, sizeof(mapped_prefix)) == 0)
+		return make(ip + 12, 4, port);
+	memcpy(a.ip, ip, n);
+	return a;
+}
+
+struct addr addr_from_sockaddr(const struct sockaddr *sa)
+{
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)sa;
+
+		return make((const uint8_t *)&in->sin_addr, 4, ntohs(in->sin_port));
+	}
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const void *)sa;
+
+		return make((const uint8_t *)&in6->sin6_addr, 16, ntohs(in6->sin6_port));
+	}
+	return (struct addr){ 0 };
+}
+
+socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ss)
+{
+	memset(ss, 0, sizeof(*ss));
+	if (a->family == ADDR_IP4) {
+		struct sockaddr_in *in = (void *)ss;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(a->port);
+		memcpy(&in->sin_addr, a->ip, 4);
+		return sizeof(*in);
+	}
+	if (a->family == ADDR_IP6) {
+		struct sockaddr_in6 *in6 = (void *)ss;
+
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(a->port);
+		memcpy(&in6->sin6_addr, a->ip, 16);
+		return sizeof(*in6);
+	}
+	return 0;
+}
+
+bool addr_parse_ip(struct slice s, uint16_t port, struct addr *out)
+{
+	char text[INET6_ADDRSTRLEN];
+	uint8_t ip[16];
+
+	bool brackets = s.n >= 2 && s.p[0] == '[' && s.p[s.n - 1] == ']';
+
+	if (brackets)
+		s = (struct slice){ s.p + 1, s.n - 2 };
+	if (s.n == 0 || memchr(s.p, '\0', s.n) || !slice_copy(text, sizeof(text), s))
+		return false;
+	/* Brackets are for IPv6 only (RFC 3986 3.2.2). */
+	if (!brackets && inet_pton(AF_INET, text, ip) == 1)
+		*out = make(ip, 4, port);
+	else if (inet_pton(AF_INET6, text, ip) == 1)
+		*out = make(ip, 16, port);
+	else
+		return false;
+	return true;
+}
+
+/* Where the host ends: s.n without a port. Bare IPv6 has colons of its own and no port. */
+static bool host_bytes(struct slice s, size_t *out)
+{
+	size_t colon = slice_find(s, ':');
+
+	if (s.n > 0 && s.p[0] == '[') {
+		*out = slice_find(s, ']') + 1;
+		return *out <= s.n;
+	}
+	if (colon < s.n && memchr(s.p + colon + 1, ':', s.n - colon - 1))
+		colon = s.n;
+	*out = colon;
+	return true;
+}
+
+bool addr_parse(struct slice s, uint16_t default_port, struct addr *out)
+{
+	uint64_t port = default_port;
+	size_t host_n;
+
+	if (!host_bytes(s, &host_n))
+		return false;
+	if (host_n < s.n) {
+		struct slice digits = { s.p + host_n + 1, s.n - host_n - 1 };
+
+		if (s.p[host_n] != ':' || !slice_u64(digits, 65535, &port))
+			return false;
+	}
+	return addr_parse_ip((struct slice){ s.p, host_n }, (uint16_t)port, out);
+}
+
+bool addr_prefix_parse(struct slice s, struct addr_prefix *out)
+{
+	size_t at = slice_find(s, '/');
+	struct addr_prefix p = { .bits = 0 };
+	uint64_t bits, width;
+
+	if (!addr_parse_ip((struct slice){ s.p, at }, 0, &p.net))
+		return false;
+	/* ::ffff:10.0.0.0/104 was written with IPv6 in mind, but is not kept so. */
+	if (p.net.family == ADDR_IP4 && slice_find((struct slice){ s.p, at }, ':') < at)
+		return false;
+	width = p.net.family == ADDR_IP4 ? 32 : 128;
+	bits = width;
+	if (at < s.n && !slice_u64((struct slice){ s.p + at + 1, s.n - at - 1 }, width, &bits))
+		return false;
+	p.bits = (uint8_t)bits;
+	for (size_t i = 0; i < sizeof(p.net.ip); i++) {
+		unsigned keep =
+			bits > i * 8 ? (bits - i * 8 >= 8 ? 8 : (unsigned)(bits - i * 8)) : 0;
+
+		p.net.ip[i] &= (uint8_t)(0xff00 >> keep);
+	}
+	*out = p;
+	return true;
+}
+
+const char *addr_ip_str(const struct addr *a, char buf[ADDR_STR_BYTES])
+{
+	if (a->family == ADDR_NONE ||
+	    !inet_ntop(a->family == ADDR_IP4 ? AF_INET : AF_INET6, a->ip, buf, ADDR_STR_BYTES))
+		strcpy(buf, "-");
+	return buf;
+}
+
+const char *addr_host_str(const struct addr *a, char buf[ADDR_STR_BYTES])
+{
+	char ip[ADDR_STR_BYTES];
+
+	addr_ip_str(a, ip);
+	snprintf(buf, ADDR_STR_BYTES, a->family == ADDR_IP6 ? "[%.46s]" : "%.46s", ip);
+	return buf;
+}
+
+const char *addr_str(const struct addr *a, char buf[ADDR_STR_BYTES])
+{
+	char host[ADDR_STR_BYTES];
+
+	if (a->family == ADDR_NONE)
+		return strcpy(buf, "-");
+	addr_host_str(a, host);
+	snprintf(buf, ADDR_STR_BYTES, "%.48s:%u", host, a->port);
+	return buf;
+}
+
+bool addr_ip_eq(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return addr_ip_eq(a, b) && a->port == b->port;
+}
+
+bool addr_in_prefix(const struct addr *a, const struct addr_prefix *p)
+{
+	unsigned bytes = p->bits / 8, rest = p->bits % 8;
+
+	if (a->family != p->net.family || memcmp(a->ip, p->net.ip, bytes) != 0)
+		return false;
+	return rest == 0 || ((a->ip[bytes] ^ p->net.ip[bytes]) & (uint8_t)(0xff00 >> rest)) == 0;
+}
+
+struct class_row {
+	const char *prefix;
+	enum addr_class class;
+};
+
+/* First match wins. RFC 6890 and its registry. */
+static const struct class_row class_rows[] = {
+	{ "0.0.0.0/32", ADDR_UNSPECIFIED },
+	{ "0.0.0.0/8", ADDR_RESERVED },
+	{ "127.0.0.0/8", ADDR_LOOPBACK },
+	{ "169.254.0.0/16", ADDR_LINK_LOCAL },
+	{ "10.0.0.0/8", ADDR_PRIVATE },
+	{ "172.16.0.0/12", ADDR_PRIVATE },
+	{ "192.168.0.0/16", ADDR_PRIVATE },
+	{ "100.64.0.0/10", ADDR_PRIVATE },
+	{ "192.0.0.0/24", ADDR_RESERVED },
+	{ "224.0.0.0/4", ADDR_MULTICAST },
+	{ "255.255.255.255/32", ADDR_BROADCAST },
+	{ "240.0.0.0/4", ADDR_RESERVED },
+	{ "::/128", ADDR_UNSPECIFIED },
+	{ "::1/128", ADDR_LOOPBACK },
+	{ "fe80::/10", ADDR_LINK_LOCAL },
+	{ "fc00::/7", ADDR_PRIVATE },
+	{ "ff00::/8", ADDR_MULTICAST },
+	{ "100::/64", ADDR_RESERVED },
+	{ "fec0::/10", ADDR_PRIVATE },
+	{ "64:ff9b:1::/48", ADDR_RESERVED },
+	{ "2001::/32", ADDR_RESERVED },
+	{ "198.18.0.0/15", ADDR_RESERVED },
+};
+
+/* The IPv4 address inside an IPv6 form that routes or translates to it: IPv4-compatible
+ * (::a.b.c.d), IPv4-translated (::ffff:0:a.b.c.d), 6to4 (2002::/16), NAT64 (64:ff9b::/96). False
+ * when there is none, as for :: and ::1. */
+static bool embedded_ip4(const struct addr *a, struct addr *out)
+{
+	static const uint8_t zero[15], nat64[12] = { 0, 0x64, 0xff, 0x9b };
+	static const uint8_t siit[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+
+	if (a->family != ADDR_IP6)
+		return false;
+	if (a->ip[0] == 0x20 && a->ip[1] == 0x02)
+		*out = make(a->ip + 2, 4, 0);
+	else if (memcmp(a->ip, nat64, 12) == 0 || memcmp(a->ip, siit, 12) == 0 ||
+		 (memcmp(a->ip, zero, 12) == 0 && (memcmp(a->ip, zero, 15) != 0 || a->ip[15] > 1)))
+		*out = make(a->ip + 12, 4, 0);
+	else
+		return false;
+	return true;
+}
+
+enum addr_class addr_class(const struct addr *a)
+{
+	struct addr inner;
+
+	if (a->family == ADDR_NONE)
+		return ADDR_UNSPECIFIED;
+	if (embedded_ip4(a, &inner))
+		return addr_class(&inner);
+	for (size_t i = 0; i < sizeof(class_rows) / sizeof(class_rows[0]); i++) {
+		struct addr_prefix p;
+
+		if (addr_prefix_parse(slice_of(class_rows[i].prefix), &p) && addr_in_prefix(a, &p))
+			return class_rows[i].class;
+	}
+	return ADDR_GLOBAL;
+}
+
+const char *addr_class_str(enum addr_class c)
+{
+	static const char *const names[] = { "global",	"unspecified", "loopback",  "link-local",
+					     "private", "multicast",   "broadcast", "reserved" };
+
+	return names[c];
+}

@@ -1,0 +1,75 @@
+#ifndef CORE_TLS_H
+#define CORE_TLS_H
+/*
+ * TLS contexts by name ([tls NAME] sections). TLS 1.2 and 1.3, no renegotiation, no compression,
+ * SAN match only. A reload (or a changed file) builds a new context and swaps it: new handshakes
+ * get the new one, old connections keep theirs (OpenSSL's reference count).
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <openssl/ssl.h>
+
+#include "base/buf.h"
+#include "core/conf_schema.h"
+#include "core/conf_store.h"
+
+struct alarms;
+struct log;
+struct tls_store;
+
+enum tls_min_version { TLS_MIN_1_2, TLS_MIN_1_3 };
+
+/* One [tls NAME] section. */
+struct tls_conf {
+	struct conf_common common;
+	char *certificate; /* PEM: own certificate, then its chain */
+	char *key;	   /* PEM, not encrypted, not readable by others */
+	char *ca;	   /* PEM: whom to trust; NULL: the system's public CAs (connecting only) */
+	int min_version;   /* enum tls_min_version */
+};
+
+/* The rows of [tls NAME]: certificate, key, ca, min-version. */
+extern const struct conf_section tls_conf_section;
+
+struct tls_store *tls_store_new(struct log *log, struct alarms *alarms);
+void tls_store_free(struct tls_store *t);
+/* Builds every [tls] section of snap. On any failure nothing changes, -EINVAL, and the reasons are
+ * in err (file, what OpenSSL said). Also rereads the files of unchanged sections. Raises alarms for
+ * certificates that expire within 30 days. */
+int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct buf *err);
+/* Raises and clears the alarms about certificates that expire; for a timer (now: seconds of the
+ * epoch). */
+void tls_store_check_expiry(struct tls_store *t, int64_t now_wall_s);
+
+enum tls_verify {
+	TLS_VERIFY_NONE, /* ordinary server: no client certificate asked */
+	/* The peer must present a certificate that chains to `ca`. Every certificate in `ca` is an
+	 * anchor, so a single pinned certificate will do. The extended key usage is not looked at:
+	 * the names say who the peer is, and public CAs no longer issue clientAuth. */
+	TLS_VERIFY_PEER,
+};
+
+/* New SSL objects on the current context of that name; NULL and *why (static or thread-local text)
+ * when there is no such context or no memory. */
+SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verify,
+		    const char **why);
+/* server_name: SNI and, with TLS_VERIFY_PEER, the name that a SAN (dNSName or iPAddress, no CN
+ * fallback, RFC 9525) must match. NULL: no SNI, no name check. */
+SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_name,
+		     enum tls_verify verify, const char **why);
+/* After a handshake: does the peer certificate carry this SAN? Underscores allowed. */
+bool tls_peer_has_name(const SSL *ssl, const char *name);
+/* "core1.example.com, core1.lab" of the peer's certificate, or "no certificate"; for reasons. */
+void tls_peer_names(const SSL *ssl, char *buf, size_t size);
+/* "name mismatch: wanted a, certificate has b, c", for who checks tls_peer_has_name() itself. */
+void tls_explain_name(const SSL *ssl, const char *wanted, char *buf, size_t size);
+/* What went wrong in the last handshake, for humans on both sides: "peer certificate expired on
+ * 2026-01-01 (core1.example.com)", "peer certificate not signed by /etc/.../ca.pem", "name
+ * mismatch: wanted edge1.example.com, certificate has edge2.example.com", "peer refused: alert
+ * certificate expired" ... err: the code from ERR_get_error or bufferevent_get_openssl_error, 0:
+ * unknown. */
+/* With TLS 1.3 a client's handshake ends before the server has looked at its certificate: the
+ * refusal comes with the first read, and tls_explain() names it then too. */
+void tls_explain(const SSL *ssl, unsigned long err, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,291 @@
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "core/alarm.h"
+#include "core/log.h"
+#include "core/tls.h"
+#include "core/tls_context.h"
+#include "core/tls_peer.h"
+
+#define DAY_S	      86400
+#define WARN_DAYS     30
+#define ERROR_DAYS    7
+#define ALARM_EXPIRES "certificate-expires"
+#define SYSTEM_TRUST  "the system's public CAs"
+
+static const char *const min_versions[] = { "1.2", "1.3", NULL };
+
+static const struct conf_row rows[] = {
+	{ .key = "certificate",
+	  .type = CONF_PATH,
+	  .offset = offsetof(struct tls_conf, certificate),
+	  .flags = CONF_REQUIRED,
+	  .help = "PEM file with this box's certificate, followed by its chain." },
+	{ .key = "key",
+	  .type = CONF_PATH,
+	  .offset = offsetof(struct tls_conf, key),
+	  .flags = CONF_REQUIRED,
+	  .help = "PEM file with the private key, not encrypted; refused when others may read "
+		  "it." },
+	{ .key = "ca",
+	  .type = CONF_PATH,
+	  .offset = offsetof(struct tls_conf, ca),
+	  .help = "PEM file with the certificates that a peer's must chain to; without it the "
+		  "system's public CAs, and only for connections to others." },
+	{ .key = "min-version",
+	  .type = CONF_ENUM,
+	  .offset = offsetof(struct tls_conf, min_version),
+	  .def = "1.2",
+	  .names = min_versions,
+	  .help = "Lowest TLS version that is spoken." },
+};
+
+const struct conf_section tls_conf_section = {
+	.type = "tls",
+	.repeatable = true,
+	.roles = CONF_ROLE_BOTH,
+	.size = sizeof(struct tls_conf),
+	.rows = rows,
+	.n_rows = sizeof(rows) / sizeof(rows[0]),
+	.help = "A certificate with its key and whom it trusts; other sections name it. The files "
+		"are read again on reload.",
+};
+
+struct entry {
+	struct list node;
+	char *name;
+	char *trust; /* for messages */
+	bool has_ca;
+	SSL_CTX *ctx;
+	int64_t not_before_s, not_after_s;
+};
+
+struct tls_store {
+	struct list entries;
+	struct log *log;
+	struct alarms *alarms;
+};
+
+struct tls_store *tls_store_new(struct log *log, struct alarms *alarms)
+{
+	struct tls_store *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	list_init(&t->entries);
+	t->log = log;
+	t->alarms = alarms;
+	return t;
+}
+
+static void entry_free(struct entry *e)
+{
+	list_del(&e->node);
+	SSL_CTX_free(e->ctx);
+	free(e->name);
+	free(e->trust);
+	free(e);
+}
+
+static void free_all(struct list *entries)
+{
+	LIST_FOREACH_SAFE (it, entries) {
+		entry_free(CONTAINER_OF(it, struct entry, node));
+	}
+}
+
+void tls_store_free(struct tls_store *t)
+{
+	if (!t)
+		return;
+	free_all(&t->entries);
+	free(t);
+}
+
+static struct entry *find(const struct list *entries, const char *name)
+{
+	LIST_FOREACH (it, entries) {
+		struct entry *e = CONTAINER_OF(it, struct entry, node);
+
+		if (strcmp(e->name, name) == 0)
+			return e;
+	}
+	return NULL;
+}
+
+static int64_t seconds_of(const ASN1_TIME *t)
+{
+	struct tm tm;
+
+	return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static int add_entry(struct list *entries, const struct tls_conf *conf, struct buf *err)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+	X509 *cert;
+
+	if (!e)
+		return -ENOMEM;
+	list_init(&e->node);
+	e->name = strdup(conf->common.name);
+	e->trust = strdup(conf->ca ? conf->ca : SYSTEM_TRUST);
+	e->has_ca = conf->ca != NULL;
+	if (!e->name || !e->trust) {
+		entry_free(e);
+		return -ENOMEM;
+	}
+	e->ctx = tls_context_new(conf, err);
+	if (!e->ctx) {
+		entry_free(e);
+		return -EINVAL;
+	}
+	cert = SSL_CTX_get0_certificate(e->ctx);
+	e->not_before_s = seconds_of(X509_get0_notBefore(cert));
+	e->not_after_s = seconds_of(X509_get0_notAfter(cert));
+	list_add_tail(entries, &e->node);
+	return 0;
+}
+
+/* Takes the new contexts; SSL objects of the old ones hold them by OpenSSL's reference count. */
+static void swap(struct tls_store *t, struct list *next)
+{
+	LIST_FOREACH (it, &t->entries) {
+		struct entry *e = CONTAINER_OF(it, struct entry, node);
+
+		if (t->alarms && !find(next, e->name))
+			alarm_clear(t->alarms, ALARM_EXPIRES, e->name);
+	}
+	free_all(&t->entries);
+	LIST_FOREACH_SAFE (it, next) {
+		list_del(it);
+		list_add_tail(&t->entries, it);
+	}
+}
+
+int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct buf *err)
+{
+	const void *section = NULL;
+	struct list next;
+	int result = 0;
+
+	list_init(&next);
+	/* All of them, so that one reload shows every error. */
+	while ((section = conf_next(snap, "tls", section))) {
+		int error = add_entry(&next, section, err);
+
+		if (error == -ENOMEM)
+			buf_add_str(err, "[tls]: out of memory\n");
+		if (error)
+			result = -EINVAL;
+	}
+	if (result == 0) {
+		swap(t, &next);
+		tls_store_check_expiry(t, (int64_t)time(NULL));
+	}
+	free_all(&next);
+	return result;
+}
+
+static void check_entry(struct tls_store *t, const struct entry *e, int64_t now_s)
+{
+	int64_t days = (e->not_after_s - now_s) / DAY_S;
+	const char *todo = "install a new certificate and reload";
+	enum alarm_severity severity = days < ERROR_DAYS ? ALARM_ERROR : ALARM_WARNING;
+
+	if (now_s > e->not_after_s)
+		alarm_raise(t->alarms, ALARM_EXPIRES, e->name, ALARM_CRITICAL, todo,
+			    "the certificate of [tls %s] has expired", e->name);
+	else if (now_s < e->not_before_s)
+		alarm_raise(t->alarms, ALARM_EXPIRES, e->name, ALARM_CRITICAL,
+			    "check the clock of this box",
+			    "the certificate of [tls %s] is not yet valid", e->name);
+	else if (days <= WARN_DAYS)
+		alarm_raise(t->alarms, ALARM_EXPIRES, e->name, severity, todo,
+			    "the certificate of [tls %s] expires in %lld days", e->name,
+			    (long long)days);
+	else
+		alarm_clear(t->alarms, ALARM_EXPIRES, e->name);
+}
+
+void tls_store_check_expiry(struct tls_store *t, int64_t now_wall_s)
+{
+	if (!t->alarms)
+		return;
+	LIST_FOREACH (it, &t->entries) {
+		check_entry(t, CONTAINER_OF(it, struct entry, node), now_wall_s);
+	}
+}
+
+static SSL *ssl_new(const struct entry *e, enum tls_verify verify, const char *wanted,
+		    const char **why)
+{
+	SSL *ssl = SSL_new(e->ctx);
+
+	if (ssl && tls_peer_attach(ssl, verify, wanted, e->trust) == 0)
+		return ssl;
+	SSL_free(ssl);
+	ERR_clear_error();
+	*why = "out of memory";
+	return NULL;
+}
+
+SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verify, const char **why)
+{
+	struct entry *e = name ? find(&t->entries, name) : NULL;
+	static const unsigned char id[] = "turnpike";
+	SSL *ssl;
+
+	if (!e) {
+		*why = "no [tls] section of that name";
+		return NULL;
+	}
+	if (verify == TLS_VERIFY_PEER && !e->has_ca) {
+		*why = "the [tls] section has no `ca` to check client certificates with";
+		return NULL;
+	}
+	ssl = ssl_new(e, verify, NULL, why);
+	if (!ssl)
+		return NULL;
+	/* Tickets spare the phones' reconnects a full handshake. Where the peer's certificate is
+	 * asked for, each connection proves it anew: a ticket would outlive a change of `ca`, and
+	 * one from a listener that asks for none must not count as proof. */
+	if (verify == TLS_VERIFY_PEER) {
+		SSL_set_options(ssl, SSL_OP_NO_TICKET);
+		SSL_set_num_tickets(ssl, 0);
+	}
+	SSL_set_session_id_context(ssl, id, verify == TLS_VERIFY_PEER ? 8 : 4);
+	SSL_set_accept_state(ssl);
+	return ssl;
+}
+
+SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_name,
+		     enum tls_verify verify, const char **why)
+{
+	struct entry *e = name ? find(&t->entries, name) : NULL;
+	struct addr ip;
+	SSL *ssl;
+
+	if (!e) {
+		*why = "no [tls] section of that name";
+		return NULL;
+	}
+	ssl = ssl_new(e, verify, verify == TLS_VERIFY_PEER ? server_name : NULL, why);
+	if (!ssl)
+		return NULL;
+	/* RFC 6066 section 3: no address literals in SNI. */
+	if (server_name && !addr_parse_ip(slice_of(server_name), 0, &ip) &&
+	    SSL_set_tlsext_host_name(ssl, server_name) != 1) {
+		SSL_free(ssl);
+		ERR_clear_error();
+		*why = "the server's name is not fit for TLS";
+		return NULL;
+	}
+	SSL_set_connect_state(ssl);
+	return ssl;
+}

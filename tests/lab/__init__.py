@@ -1,0 +1,1 @@
+"""The lab: network namespaces, throw-away keys and real peers for demo and system tests."""

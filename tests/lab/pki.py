@@ -1,0 +1,106 @@
+"""Throw-away keys and certificates, made with the openssl command; nothing here is ever committed.
+
+    public-ca -> edge-public                  what clients outside see and trust
+    pair-ca   -> edge-pair, core-pair         what C and E show each other on 7001 and 7400
+    bad ones:    *-wrong-name, *-expired (both from the right CA), *-foreign (from foreign-ca)
+"""
+
+import os
+import pathlib
+import subprocess
+
+EDGE = "edge1.example.com"
+CORE = "core1.example.com"
+WRONG = "mallory.example.net"
+PAST = ("20200101000000Z", "20200201000000Z")
+
+# name, issuing CA, names in the SAN, validity or None for now
+CERTIFICATES = (
+    ("edge-public", "public-ca", (EDGE,), None),
+    ("edge-public-wrong-name", "public-ca", (WRONG,), None),
+    ("edge-public-expired", "public-ca", (EDGE,), PAST),
+    ("edge-public-foreign", "foreign-ca", (EDGE,), None),
+    ("edge-pair", "pair-ca", (EDGE,), None),
+    ("edge-pair-wrong-name", "pair-ca", (WRONG,), None),
+    ("edge-pair-expired", "pair-ca", (EDGE,), PAST),
+    ("edge-pair-foreign", "foreign-ca", (EDGE,), None),
+    ("core-pair", "pair-ca", (CORE,), None),
+    ("core-pair-wrong-name", "pair-ca", (WRONG,), None),
+    ("core-pair-expired", "pair-ca", (CORE,), PAST),
+    ("core-pair-foreign", "foreign-ca", (CORE,), None),
+)
+
+CA_CONFIG = """
+[ca]
+default_ca = lab
+[lab]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+unique_subject = no
+default_md = sha256
+default_days = 30
+policy = any
+copy_extensions = copy
+x509_extensions = leaf
+[any]
+commonName = supplied
+[leaf]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = {usage}
+"""
+
+
+class Pki:
+    """Pki(folder) makes everything at once. `pki.cert(name)` and `pki.key(name)` are paths of the
+    names above and of the CAs (public-ca, pair-ca, foreign-ca)."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(mode=0o755, exist_ok=True)
+        for ca in ("public-ca", "pair-ca", "foreign-ca"):
+            self._make_ca(ca)
+        for name, ca, hosts, validity in CERTIFICATES:
+            self.issue(name, ca, hosts, validity)
+
+    def cert(self, name):
+        return self.folder / f"{name}.crt"
+
+    def key(self, name):
+        return self.folder / f"{name}.key"
+
+    def issue(self, name, ca, hosts, validity=None):
+        """One more certificate; `hosts` are DNS names, the first one is the CN too, `validity` is a
+        pair of openssl dates. An existing one is replaced, for tests of certificate swaps."""
+        names = ",".join("DNS:" + host for host in hosts)
+        request = self.folder / f"{name}.csr"
+        self._openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                      "-nodes", "-keyout", self.key(name), "-out", request,
+                      "-subj", f"/CN={hosts[0]}", "-addext", f"subjectAltName={names}")
+        dates = ("-startdate", validity[0], "-enddate", validity[1]) if validity else ()
+        self._openssl("ca", "-batch", "-notext", "-config", self.folder / f"{ca}.d" / "cnf",
+                      "-cert", self.cert(ca), "-keyfile", self.key(ca),
+                      "-in", request, "-out", self.cert(name), *dates)
+        request.unlink()
+
+    def _make_ca(self, ca):
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                      "-nodes", "-days", "30", "-keyout", self.key(ca), "-out", self.cert(ca),
+                      "-subj", f"/CN=lab {ca}",
+                      "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        books = self.folder / f"{ca}.d"
+        books.mkdir(mode=0o700)
+        # public CAs no longer issue clientAuth, so the public certificates do without
+        usage = "serverAuth" if ca == "public-ca" else "serverAuth,clientAuth"
+        (books / "cnf").write_text(CA_CONFIG.format(folder=books, usage=usage))
+        (books / "index").touch()
+
+    def _openssl(self, *args):
+        # the private keys are born 0600, the certificates are for everybody
+        done = subprocess.run(["openssl", *map(str, args)], capture_output=True, text=True,
+                              check=False, umask=0o077)
+        if done.returncode != 0:
+            raise RuntimeError(f"openssl {args[0]}: {done.stderr.strip()}")
+        for path in self.folder.glob("*.crt"):
+            os.chmod(path, 0o644)
