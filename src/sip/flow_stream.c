@@ -20,7 +20,7 @@
 
 #define LINGER_MS	1000
 #define MAX_LINGERING	256
-#define LINGER_READ_MAX (64 * 1024)
+#define LINGER_READ_MAX (256 * 1024)
 
 /* --- after the end: a connection that is closed with unread input is reset, and a reset takes away
  * the last answer or TLS alert that the peer has not read yet (RFC 9112 9.6 tells the same story).
@@ -52,7 +52,7 @@ static void linger_late(void *arg)
 static void linger_read(evutil_socket_t fd, short what, void *arg)
 {
 	struct lingering *g = arg;
-	char waste[4096];
+	char waste[16384];
 	ssize_t n = read(fd, waste, sizeof(waste));
 
 	if (n > 0)

@@ -163,15 +163,7 @@ static bool rewrite_contact(struct sip *s, struct pending *p, const struct side 
 	buf_add_str(contact, "<sip:");
 	token_print(contact, s->token_key, &t);
 	buf_printf(contact, "@%s;transport=%s>", to->sent_by, side_uri_transport(to));
-	if (m->expires < 0) {
-		const struct sip_hdr *h = sip_msg_next(m, SIP_HDR_CONTACT, NULL);
-		struct sip_addr a;
-		struct slice e =
-			sip_addr_parse(h->value, &a) ? sip_param(a.params, "expires") : SLICE_NONE;
-
-		if (e.n)
-			buf_printf(contact, ";expires=%.*s", SLICE_ARG(e));
-	}
+	buf_printf(contact, ";expires=%u", registration_asked(m));
 	buf_printf(answer, "Contact: <%s>\r\n", p->contact);
 	p->rewrites = true;
 	return !contact->failed && !answer->failed;
@@ -179,7 +171,9 @@ static bool rewrite_contact(struct sip *s, struct pending *p, const struct side 
 
 static bool too_brief(struct sip *s, const struct sip_msg *m)
 {
-	return m->expires > 0 && m->expires < s->conf->min_expires_s;
+	uint32_t asked = registration_asked(m);
+
+	return m->contact.p && asked > 0 && asked < s->conf->min_expires_s;
 }
 
 static struct pending *pending_new(struct sip *s, const struct side *from, const struct sip_msg *m,

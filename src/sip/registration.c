@@ -270,6 +270,19 @@ static bool number(struct slice s, uint32_t *out)
 	return true;
 }
 
+uint32_t registration_asked(const struct sip_msg *request)
+{
+	const struct sip_hdr *h = sip_msg_next(request, SIP_HDR_CONTACT, NULL);
+	struct sip_addr a;
+	uint32_t s;
+
+	if (h && sip_addr_parse(h->value, &a) && number(sip_param(a.params, "expires"), &s))
+		return s;
+	if (request->expires >= 0)
+		return request->expires > UINT32_MAX ? UINT32_MAX : (uint32_t)request->expires;
+	return 3600;
+}
+
 uint32_t registration_granted(const struct sip_msg *request, const struct sip_msg *ok,
 			      struct slice contact)
 {
@@ -293,5 +306,5 @@ uint32_t registration_granted(const struct sip_msg *request, const struct sip_ms
 		return 0;
 	if (ok->expires >= 0)
 		return (uint32_t)ok->expires;
-	return request->expires >= 0 ? (uint32_t)request->expires : 3600;
+	return registration_asked(request);
 }

@@ -55,6 +55,8 @@ struct registration *registration_on_flow(struct registrations *rs, uint64_t flo
 /* By connection id. */
 struct registration *registration_get(struct registrations *rs, uint64_t id);
 json_t *registrations_json(struct registrations *rs);
+/* Seconds that a REGISTER asks for its first Contact: its parameter, else Expires, else 3600. */
+uint32_t registration_asked(const struct sip_msg *request);
 /* Seconds that the registrar granted to `contact` in a 2xx to REGISTER: Contact parameter, else
  * Expires, else what was asked, else 3600 (RFC 3261 10.3 step 8). 0: not bound. */
 uint32_t registration_granted(const struct sip_msg *request, const struct sip_msg *ok,

@@ -251,6 +251,7 @@ static void refuse(struct zone_peers *zp, struct zone_rt *z, struct flow *f, con
 		    "compare username, password and certificates of this zone on both boxes",
 		    "%s was refused: %s", addr_str(flow_remote(f), remote), why);
 	snprintf(z->peers[0].reason, sizeof(z->peers[0].reason), "%s", why);
+	z->refused_flow = flow_id(f);
 }
 
 void zone_peers_options(struct zone_peers *zp, struct txn_server *t, struct sip_msg *m,
@@ -314,6 +315,7 @@ void zone_peers_flow_opened(struct zone_peers *zp, struct flow *f)
 void zone_peers_flow_closed(struct zone_peers *zp, struct flow *f, const char *why)
 {
 	struct zone_rt *z = zone_by_name(zp, flow_zone(f));
+	bool was_link = false;
 
 	if (!z)
 		return;
@@ -322,6 +324,7 @@ void zone_peers_flow_closed(struct zone_peers *zp, struct flow *f, const char *w
 
 		if (p->flow != flow_id(f) || p->flow == 0)
 			continue;
+		was_link = true;
 		if (flow_role(f) == FLOW_TRAVERSAL_CLIENT) {
 			if (p->options)
 				txn_client_detach(p->options);
@@ -333,6 +336,7 @@ void zone_peers_flow_closed(struct zone_peers *zp, struct flow *f, const char *w
 		}
 	}
 	/* A peer that did not get as far as a link: E must say why too. */
-	if (flow_role(f) == FLOW_TRAVERSAL_SERVER && z->peers[0].flow == 0)
+	if (flow_role(f) == FLOW_TRAVERSAL_SERVER && z->peers[0].flow == 0 &&
+	    z->refused_flow != flow_id(f) && !was_link)
 		slice_copy(z->peers[0].reason, sizeof(z->peers[0].reason), slice_of(why));
 }

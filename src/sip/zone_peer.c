@@ -453,7 +453,7 @@ static json_t *zone_json(struct zone_rt *z)
 			 n_failed == n && (n || reason[0]) ? "Failed" : "Checking");
 	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", z->conf->common.name, "type",
 			 types[z->conf->type], "state", state, "reason",
-			 n_active == n ? "" : reason, "peers", peers);
+			 n && n_active == n ? "" : reason, "peers", peers);
 }
 
 json_t *zone_peers_json(struct zone_peers *zp)

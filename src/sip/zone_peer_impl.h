@@ -40,6 +40,7 @@ struct zone_rt {
 	struct peer peers[ZONE_MAX_PEERS];
 	unsigned n_peers;
 	unsigned next; /* round robin */
+	uint64_t refused_flow; /* its refusal is the reason to show, not its end */
 	bool seen;
 };
 

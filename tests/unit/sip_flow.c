@@ -216,8 +216,14 @@ static void slow_message_ends(void **state)
 	configure(fx, &fx->e, TCP_CONF "message-timeout = 200ms\n", port);
 	p = dial4(port);
 	options(text, "slow");
-	put_str(fx, &p, text); /* a whole one first: its time does not count */
+	/* One in two pieces, in time: no more limit then. */
+	put(fx, &p, text, 20);
+	loop_once(fx->loop, 0);
+	put_str(fx, &p, text + 20);
 	UNTIL(fx->e.n_messages == 1);
+	start = wall_ms();
+	UNTIL(wall_ms() - start > 300);
+	assert_int_equal(fx->e.n_closed, 0);
 	start = wall_ms();
 	/* More bytes all the time do not buy more time. */
 	for (size_t i = 0; fx->e.n_closed == 0 && i < strlen(text) - 1; i++) {
@@ -299,6 +305,30 @@ static void too_big_is_answered(void **state)
 	UNTIL(is_over(&p));
 	assert_true(has(&p, "SIP/2.0 513 Message Too Large"));
 	assert_false(p.reset);
+	hang_up(&p);
+}
+
+/* Closing with unread input resets the connection; the answer must reach the peer all the same. */
+static void answer_survives_unread_input(void **state)
+{
+	struct fixture *fx = *state;
+	uint16_t port = free_port(ADDR_IP4);
+	size_t n_text = 60000;
+	char *text = malloc(n_text);
+	struct peer p;
+	int n;
+
+	configure(fx, &fx->e, TCP_CONF "max-message = 2048\n", port);
+	p = dial4(port);
+	UNTIL(fx->e.n_opened == 1);
+	n = snprintf(text, n_text, OPTIONS_FMT, "big", (size_t)900000);
+	memset(text + n, 'x', n_text - (size_t)n);
+	assert_int_equal(send(p.fd, text, n_text, 0), (ssize_t)n_text);
+	UNTIL(fx->e.n_closed == 1);
+	UNTIL(is_over(&p));
+	assert_false(p.reset);
+	assert_true(has(&p, "SIP/2.0 513"));
+	free(text);
 	hang_up(&p);
 }
 
@@ -417,6 +447,7 @@ int main(void)
 		T(slow_message_ends),
 		T(idle_ends_unless_held),
 		T(too_big_is_answered),
+		T(answer_survives_unread_input),
 		T(endless_headers_end),
 		T(garbage_leaves_nothing),
 		T(no_content_length_is_answered),
