@@ -28,21 +28,26 @@ enum zone_type {
 	ZONE_ENUM,
 };
 enum zone_transport { ZONE_UDP, ZONE_TCP, ZONE_TLS };
-enum zone_media { ZONE_MEDIA_AUTO, ZONE_MEDIA_ENCRYPTED, ZONE_MEDIA_BEST_EFFORT, ZONE_MEDIA_UNENCRYPTED };
+enum zone_media {
+	ZONE_MEDIA_AUTO,
+	ZONE_MEDIA_ENCRYPTED,
+	ZONE_MEDIA_BEST_EFFORT,
+	ZONE_MEDIA_UNENCRYPTED
+};
 enum zone_contact { ZONE_CONTACT_PATH, ZONE_CONTACT_REWRITE };
 
 #include "core/conf_schema.h"
 
 struct zone_conf {
 	struct conf_common common;
-	int type;	/* enum zone_type */
+	int type;		 /* enum zone_type */
 	struct conf_names peers; /* host[:port] */
 	uint32_t port;
-	int transport;	 /* enum zone_transport */
-	char *username;	 /* uc-traversal: the pair's digest user */
+	int transport;	/* enum zone_transport */
+	char *username; /* uc-traversal: the pair's digest user */
 	char *password;
-	char *tls;	   /* [tls NAME] */
-	char *verify_name; /* on E: the SAN that C's certificate must carry */
+	char *tls;	      /* [tls NAME] */
+	char *verify_name;    /* on E: the SAN that C's certificate must carry */
 	int media_encryption; /* enum zone_media */
 	int contact;	      /* enum zone_contact: how REGISTER goes to peers of this zone */
 	uint32_t hop_count;   /* 1-255, default 15 */
@@ -64,11 +69,11 @@ struct route_query {
 	struct slice source_zone; /* "" local, "default" for the unknown, else a zone's name */
 	bool authenticated;
 	int hop_count; /* what the request brought (Max-Forwards); 0 or less: refused */
-	/* Session id of the call for loop detection; empty: none. Only for the first search of a request:
-	 * the same tag, alias and source again is a loop until forget(). */
+	/* Session id of the call for loop detection; empty: none. Only for the first search of a
+	 * request: the same tag, alias and source again is a loop until forget(). */
 	struct slice loop_tag;
-	bool is_method_call;   /* INVITE and friends, as opposed to MESSAGE/SUBSCRIBE */
-	struct addr remote;    /* who asks, for the trace; ADDR_NONE: unknown */
+	bool is_method_call; /* INVITE and friends, as opposed to MESSAGE/SUBSCRIBE */
+	struct addr remote;  /* who asks, for the trace; ADDR_NONE: unknown */
 };
 
 struct route_target {
@@ -89,7 +94,7 @@ enum route_status {
 };
 
 struct route_step {
-	char what[16]; /* "alias", "transform", "rule", "hops", "loop" */
+	char what[16]; /* "alias", "transform", "rule", "end", "hops", "loop" */
 	char name[ROUTE_ZONE_BYTES];
 	bool matched; /* took part in the decision, as opposed to being passed over */
 	char why[192];
@@ -101,7 +106,7 @@ struct route_result {
 	int hop_count; /* to send on: min(query, target zone) - 1, of the first target */
 	size_t n_targets;
 	struct route_target targets[ROUTE_MAX_TARGETS]; /* in the order to try */
-	char alias[ROUTE_ALIAS_BYTES];	 /* after the transforms: what the rules saw */
+	char alias[ROUTE_ALIAS_BYTES]; /* after the transforms: what the rules saw */
 	char cut_by[ROUTE_ZONE_BYTES]; /* rule or transform whose regex ran into the match limit */
 	size_t n_steps_left_out;       /* steps that did not match and found no room */
 	size_t n_steps;
@@ -109,9 +114,9 @@ struct route_result {
 };
 
 struct route_ops {
-	/* Walks the rules of the current configuration; records the walk in the decision trace (codes
-	 * route.found, route.not-found, ...). *out is large: allocate it. session is for the trace and
-	 * may be NULL. */
+	/* Walks the rules of the current configuration; records the walk in the decision trace
+	 * (codes route.found, route.not-found, ...). *out is large: allocate it. session is for the
+	 * trace and may be NULL. */
 	void (*search)(void *self, const struct route_query *q, const char *session,
 		       struct route_result *out);
 	/* Call when a call tagged loop_tag ends: forgets what loop detection kept. */

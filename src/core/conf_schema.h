@@ -1,9 +1,9 @@
 #ifndef CORE_CONF_SCHEMA_H
 #define CORE_CONF_SCHEMA_H
 /*
- * What settings exist. A setting is one row; the parser, --check-config, --dump-config, the samples,
- * the man page table and later the admin forms come from the rows. Modules own their rows and
- * the structs that the rows fill.
+ * What settings exist. A setting is one row; the parser, --check-config, --dump-config, the
+ * samples, the man page table and later the admin forms come from the rows. Modules own their rows
+ * and the structs that the rows fill.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,20 +18,21 @@
 
 /* `key =` with nothing behind it takes a default away: no text, an empty list. */
 enum conf_type {
-	CONF_BOOL,	/* bool: yes|no|on|off|true|false */
-	CONF_U32,	/* uint32_t, min..max */
-	CONF_MS,	/* uint32_t milliseconds, min..max in ms; written 500ms, 5s, 2m, 1h; a bare number is seconds */
-	CONF_BYTES,	/* uint32_t, min..max; written 32768, 32k, 1m */
-	CONF_ENUM,	/* int, one of names[] (index is the value) */
-	CONF_STRING,	/* char * */
-	CONF_SECRET,	/* char *; @/path reads a file (first line); never printed */
-	CONF_PATH,	/* char *; absolute path of a readable file */
-	CONF_NAMES,	/* struct conf_names: words separated by spaces or commas */
-	CONF_ADDR,	/* struct addr without port: an IP address, or `any` = ADDR_NONE */
-	CONF_PORTS,	/* struct conf_ports: `first-last` */
-	CONF_PREFIXES,	/* struct conf_prefixes: addresses or prefixes, words */
-	CONF_REGEX,	/* char *: compiles with PCRE2, checked when read */
-	CONF_REF,	/* char *: name of another section, `ref` says which type; must exist */
+	CONF_BOOL, /* bool: yes|no|on|off|true|false */
+	CONF_U32,  /* uint32_t, min..max */
+	CONF_MS, /* uint32_t milliseconds, min..max in ms; written 500ms, 5s, 2m, 1h; a bare number
+		    is seconds */
+	CONF_BYTES,    /* uint32_t, min..max; written 32768, 32k, 1m */
+	CONF_ENUM,     /* int, one of names[] (index is the value) */
+	CONF_STRING,   /* char * */
+	CONF_SECRET,   /* char *; @/path reads a file (first line); never printed */
+	CONF_PATH,     /* char *; absolute path of a readable file */
+	CONF_NAMES,    /* struct conf_names: words separated by spaces or commas */
+	CONF_ADDR,     /* struct addr without port: an IP address, or `any` = ADDR_NONE */
+	CONF_PORTS,    /* struct conf_ports: `first-last` */
+	CONF_PREFIXES, /* struct conf_prefixes: addresses or prefixes, words */
+	CONF_REGEX,    /* char *: compiles with PCRE2, checked when read */
+	CONF_REF,      /* char *: name of another section, `ref` says which type; must exist */
 };
 
 struct conf_names {
@@ -72,15 +73,16 @@ enum conf_roles { CONF_ROLE_E = 1, CONF_ROLE_C = 2, CONF_ROLE_BOTH = 3 };
 struct conf_section {
 	const char *type; /* "system"; a repeatable one is written [type name] */
 	bool repeatable;
-	unsigned roles;	       /* a section of the other role is an error */
-	size_t size;	       /* of the struct the rows fill; it must start with struct conf_common */
+	unsigned roles; /* a section of the other role is an error */
+	size_t size;	/* of the struct the rows fill; it must start with struct conf_common */
 	const struct conf_row *rows;
 	size_t n_rows;
 	const char *help;
 	/* Checks one filled section against the others; reports through conf_error(). May be NULL.
 	 * Called for sections whose own values are all good; others that had errors hold their
 	 * defaults, or NULL where a required key is missing. */
-	void (*check)(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors);
+	void (*check)(const struct conf_snapshot *snap, const void *section,
+		      struct conf_errors *errors);
 };
 
 /* First member of every section struct. Sections come from a snapshot only: the store keeps what it
@@ -92,8 +94,9 @@ struct conf_common {
 	unsigned line; /* of the [header]; 0 when the section is all defaults */
 };
 
-/* Adds an error at the line of `key` in the section (of the header when key is NULL or not written). */
-void conf_error(struct conf_errors *errors, const void *section, const char *key, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+/* Adds an error at the line of `key` in the section (of the header when key is NULL or not
+ * written). */
+void conf_error(struct conf_errors *errors, const void *section, const char *key, const char *fmt,
+		...) __attribute__((format(printf, 4, 5)));
 
 #endif

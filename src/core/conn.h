@@ -1,9 +1,9 @@
 #ifndef CORE_CONN_H
 #define CORE_CONN_H
 /*
- * The connection table: every live thing with a peer is an entry, embedded in the struct of the module
- * that owns it. One listing shows all of it, any entry can be closed by id, and the last ones that
- * ended stay visible with their reason.
+ * The connection table: every live thing with a peer is an entry, embedded in the struct of the
+ * module that owns it. One listing shows all of it, any entry can be closed by id, and the last
+ * ones that ended stay visible with their reason.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,13 +14,13 @@
 
 enum conn_kind {
 	CONN_LISTENER,
-	CONN_FLOW,	   /* SIP connection or UDP association */
-	CONN_LINK,	   /* traversal link (authenticated flow between C and E) */
+	CONN_FLOW, /* SIP connection or UDP association */
+	CONN_LINK, /* traversal link (authenticated flow between C and E) */
 	CONN_REGISTRATION,
 	CONN_CALL,
-	CONN_LEG,	   /* one dialog of a call */
-	CONN_MEDIA,	   /* one media stream of a call */
-	CONN_CONTROL,	   /* control socket client */
+	CONN_LEG,     /* one dialog of a call */
+	CONN_MEDIA,   /* one media stream of a call */
+	CONN_CONTROL, /* control socket client */
 	CONN_N_KINDS
 };
 
@@ -46,7 +46,7 @@ struct conn {
 	char session[CONN_SESSION_BYTES];
 	char user[CONN_USER_BYTES];
 	char zone[CONN_ZONE_BYTES];
-	const char *state; /* static text */
+	const char *state;		/* static text */
 	char reason[CONN_REASON_BYTES]; /* why it ended */
 	/* Really ends the thing (a call gets BYE both ways). NULL: cannot be closed alone. */
 	void (*close)(struct conn *c, const char *reason);
@@ -54,10 +54,13 @@ struct conn {
 
 struct conn_table;
 
-/* n_ended: how many ended entries to remember. now_ms: the loop's clock, read through the function. */
-struct conn_table *conn_table_new(uint32_t max, size_t n_ended, int64_t (*now_ms)(void *), void *arg);
+/* n_ended: how many ended entries to remember. now_ms: the loop's clock, read through the function.
+ */
+struct conn_table *conn_table_new(uint32_t max, size_t n_ended, int64_t (*now_ms)(void *),
+				  void *arg);
 void conn_table_free(struct conn_table *t);
-/* Enters c, whose kind, transport, addresses, parent and close are set. 0 or -ENOSPC (table full). */
+/* Enters c, whose kind, transport, addresses, parent and close are set. 0 or -ENOSPC (table full).
+ */
 int conn_add(struct conn_table *t, struct conn *c);
 /* Ends it: copied into the ring of ended ones with the reason (printf). Not entered: no effect. The
  * id stays in c and finds nothing any more. Control clients are not kept: each call of turnpikectl

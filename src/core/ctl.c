@@ -117,10 +117,10 @@ static const struct ctl_command *find_command(const struct ctl *c, const char *n
 	return NULL;
 }
 
-static int unknown_command(const struct ctl *c, json_t **out)
+static int unknown_command(const struct ctl *c, const char *path, json_t **out)
 {
 	json_t *names = json_array();
-	int status = ctl_fail(out, 404, "no such command");
+	int status = ctl_fail(out, 404, "no such command here: %s", path ? path : "");
 
 	for (size_t i = 0; names && i < c->n_tables; i++) {
 		for (const struct ctl_command *cmd = c->tables[i].cmds; cmd->name; cmd++)
@@ -162,7 +162,7 @@ static int dispatch(struct ctl *c, struct evhttp_request *req, long uid, json_t 
 	if (path && strncmp(path, PREFIX, strlen(PREFIX)) == 0)
 		cmd = find_command(c, path + strlen(PREFIX), &self);
 	if (!cmd)
-		return unknown_command(c, out);
+		return unknown_command(c, path, out);
 	if (cmd->acts ? !is_post : !is_get) {
 		evhttp_add_header(headers, "Allow", cmd->acts ? "POST" : "GET");
 		return ctl_fail(out, 405, "%s wants %s", cmd->name, cmd->acts ? "POST" : "GET");

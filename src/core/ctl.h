@@ -33,6 +33,7 @@ void ctl_free(struct ctl *c);
 /* cmds lives as long as ctl; ends with name NULL. 0, -EEXIST (a name is taken) or -ENOSPC. */
 int ctl_add(struct ctl *c, const struct ctl_command *cmds, void *self);
 /* {"error": text} */
-int ctl_fail(json_t **out, int http_status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int ctl_fail(json_t **out, int http_status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,10 +1,10 @@
 #ifndef CORE_TRACE_H
 #define CORE_TRACE_H
 /*
- * The decision trace: whoever refuses, routes, bans or drops says so here: a stable reason code, the
- * rule or setting that decided, one line for humans. A ring keeps the recent ones
- * (`turnpikectl search-history`, `turnpikectl trace`); repeats of the same code from the same source
- * within a second are counted in one entry, so that a flood cannot wash the ring out.
+ * The decision trace: whoever refuses, routes, bans or drops says so here: a stable reason code,
+ * the rule or setting that decided, one line for humans. A ring keeps the recent ones
+ * (`turnpikectl search-history`, `turnpikectl trace`); repeats of the same code from the same
+ * source within a second are counted in one entry, so that a flood cannot wash the ring out.
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -17,9 +17,9 @@ struct trace;
 struct trace_entry {
 	uint64_t seq;
 	int64_t wall_ms;
-	char code[48];	    /* "sip.register.unknown-domain" */
+	char code[48];	     /* "sip.register.unknown-domain" */
 	char decided_by[64]; /* rule, setting or section: "[domain example.com]" */
-	struct addr remote; /* ADDR_NONE when there is none */
+	struct addr remote;  /* ADDR_NONE when there is none */
 	char session[33];
 	char text[512]; /* escaped, one line; may hold '\n' in search traces */
 	uint32_t n_repeats;

@@ -210,20 +210,29 @@ void media_end_close(struct media_engine *e, struct media_end *end, const char *
 	media_keys_fini(&end->crypto);
 }
 
-static void latches_apply(struct media_end *end, const struct media_desc *d)
+/* A hold (c=0.0.0.0) names no address: what is known of the peer stays, so that it may go on
+ * sending. */
+static void latch_apply(struct media_end *end, unsigned component, enum latch_rule rule,
+			const struct addr *written, bool hold)
 {
 	const struct media_leg_params *p = &end->stream->session->legs[end->leg].params;
-	const struct addr none = { 0 };
+	struct latch *l = &end->latches[component];
+	struct addr signalled = hold ? l->signalled : *written;
+
+	latch_signal(l, rule, &signalled,
+		     end->kind == MEDIA_LEG_INSIDE ? &signalled : &p->signalling_peer);
+}
+
+static void latches_apply(struct media_end *end, const struct media_desc *d)
+{
 	enum latch_rule rule = LATCH_RUN;
 
 	if (d->kind == DESC_OPAQUE)
 		rule = LATCH_SIGNALLED;
 	else if (end->crypto.rx.ctx)
 		rule = LATCH_TAG;
-	latch_signal(&end->latches[RELAY_RTP], rule, d->hold ? &none : &d->rtp,
-		     end->kind == MEDIA_LEG_INSIDE ? &d->rtp : &p->signalling_peer);
-	latch_signal(&end->latches[RELAY_RTCP], rule, d->hold ? &none : &d->rtcp,
-		     end->kind == MEDIA_LEG_INSIDE ? &d->rtcp : &p->signalling_peer);
+	latch_apply(end, RELAY_RTP, rule, &d->rtp, d->hold);
+	latch_apply(end, RELAY_RTCP, rule, &d->rtcp, d->hold);
 }
 
 void media_end_check(struct media_engine *e, struct media_end *end, const struct media_desc *d,

@@ -65,6 +65,7 @@ struct media_stream {
 	enum relay_kind kind;
 	bool active;	/* agreed by both sides: packets pass */
 	bool terminate; /* keys end here; else packets pass as they are */
+	bool sealed;	/* passing, and encrypted: RTCP cannot be read */
 	bool video;	/* for the DSCP of its sockets */
 	bool quiet_ok;	/* on hold in some way: silence is no fault */
 	struct media_end ends[2];

@@ -458,6 +458,8 @@ static void line_commit(struct media_session *s, size_t i, const struct answer_l
 		   : p->desc.kind == DESC_DTLS ? RELAY_KIND_DTLS
 					       : RELAY_KIND_RTP;
 	st->terminate = p->terminate;
+	st->sealed = !p->terminate && (p->desc.kind == DESC_DTLS || a->desc.crypto_seen ||
+				       sdp_profile_secure(a->desc.profile));
 	st->quiet_ok = p->desc.hold || a->desc.hold || p->desc.direction != SDP_SENDRECV ||
 		       a->desc.direction != SDP_SENDRECV || st->kind == RELAY_KIND_OPAQUE;
 	for (unsigned leg = 0; leg < 2; leg++) {

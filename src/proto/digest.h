@@ -1,9 +1,9 @@
 #ifndef PROTO_DIGEST_H
 #define PROTO_DIGEST_H
 /*
- * HTTP/SIP digest (RFC 7616, RFC 8760, RFC 3261 22): MD5 and SHA-256, qop=auth. Pure: nonces are made
- * and checked with a key and the time given, so the server keeps no state but a small replay table
- * of the caller's choice.
+ * HTTP/SIP digest (RFC 7616, RFC 8760, RFC 3261 22): MD5 and SHA-256, qop=auth. Pure: nonces are
+ * made and checked with a key and the time given, so the server keeps no state but a small replay
+ * table of the caller's choice.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,15 +25,16 @@ struct digest_response {
 	uint32_t nc_value;
 };
 
-/* Header values ("Digest realm=..., ..."). Unescapes quoted strings that need it: never; values with
- * backslashes are kept as they are. false: not Digest, duplicate or missing fields, over 2 KiB. */
+/* Header values ("Digest realm=..., ..."). Unescapes quoted strings that need it: never; values
+ * with backslashes are kept as they are. false: not Digest, duplicate or missing fields, over 2
+ * KiB. */
 bool digest_challenge_parse(struct slice value, struct digest_challenge *out);
 bool digest_response_parse(struct slice value, struct digest_response *out);
 
-/* nonce = base64url(time_s || random8 || HMAC-SHA256(key, time||random||bound)[0..15]); bound ties it
- * to something (a flow id). */
-void digest_nonce_make(struct buf *out, const uint8_t key[32], int64_t now_s, const uint8_t random[8],
-		       struct slice bound);
+/* nonce = base64url(time_s || random8 || HMAC-SHA256(key, time||random||bound)[0..15]); bound ties
+ * it to something (a flow id). */
+void digest_nonce_make(struct buf *out, const uint8_t key[32], int64_t now_s,
+		       const uint8_t random[8], struct slice bound);
 enum digest_nonce { DIGEST_NONCE_OK, DIGEST_NONCE_STALE, DIGEST_NONCE_FOREIGN };
 enum digest_nonce digest_nonce_check(struct slice nonce, const uint8_t key[32], int64_t now_s,
 				     int64_t max_age_s, struct slice bound);

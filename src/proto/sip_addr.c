@@ -21,8 +21,8 @@ static bool looks_like_uri(struct slice s)
 	return true;
 }
 
-/* An unquoted display name is *(token LWS). Other characters (UTF-8 names without quotes) are let
- * pass as long as they cannot change where the address starts or the entry ends. */
+/* An unquoted display name is *(token LWS). Here it only must not hold what could change where the
+ * address starts or the entry ends; in messages sofia's parser insists on the rest. */
 static bool is_plain_display(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -75,8 +75,6 @@ bool sip_addr_parse(struct slice text, struct sip_addr *out)
 		ok = parse_name_addr(rest, 0, out);
 	} else {
 		open = slice_find(s, '<');
-		if (open < s.n && slice_find(s, ';') < open)
-			open = s.n; /* ';' first: addr-spec, the '<' is part of some parameter */
 		if (open < s.n) {
 			out->display = slice_trim((struct slice){ s.p, open });
 			ok = is_plain_display(out->display) && parse_name_addr(s, open, out);

@@ -1,8 +1,8 @@
 #ifndef PROTO_SIP_BUILD_H
 #define PROTO_SIP_BUILD_H
 /*
- * Printing SIP messages: one builder for every message that leaves the program. Values come from our
- * own view (already free of CR and LF) or are checked here: a value with CR, LF or NUL sets
+ * Printing SIP messages: one builder for every message that leaves the program. Values come from
+ * our own view (already free of CR and LF) or are checked here: a value with CR, LF or NUL sets
  * buf.failed.
  */
 #include "proto/sip_msg.h"
@@ -30,8 +30,9 @@ void sip_build_copy_id(struct sip_build *s, const struct sip_msg *m, enum sip_hd
 /* Ends the headers: Content-Type (unless type is empty), Content-Length, blank line, body. */
 void sip_build_body(struct sip_build *s, struct slice type, struct slice body);
 /* Starts a response to req as RFC 3261 8.2.6 says: status line, Via (all, with received/rport of
- * `from` on the top one, RFC 3581), From, To (with to_tag when it has none and to_tag is not empty),
- * Call-ID, CSeq. Further headers and sip_build_body follow. from may be NULL (no received). */
+ * `from` on the top one, RFC 3581), From, To (with to_tag when it has none and to_tag is not
+ * empty), Call-ID, CSeq. Further headers and sip_build_body follow. from may be NULL (no received).
+ */
 void sip_build_response(struct sip_build *s, const struct sip_msg *req, int status,
 			const char *phrase, struct slice to_tag, const struct addr *from);
 /* The finished message; NULL slice when anything failed or sip_build_body was not called. */

@@ -26,7 +26,8 @@ static void tables_make(void)
 
 /* Is this a header whose grammar we rely on? Others pass as they came (RFC 3261 16.3: an element
  * must not refuse a message for headers that it does not need). Expires is not among them: a
- * malformed one means 3600 (10.2.1.1), not 400. Credentials are read by proto/digest.h. */
+ * malformed one means 3600 (10.2.1.1), not 400. Credentials are read by proto/digest.h, plain
+ * numbers by sip_msg.c. */
 static bool is_checked(enum sip_hdr_id id)
 {
 	switch (id) {
@@ -39,7 +40,6 @@ static bool is_checked(enum sip_hdr_id id)
 	case SIP_HDR_TO:
 	case SIP_HDR_CALL_ID:
 	case SIP_HDR_CSEQ:
-	case SIP_HDR_MAX_FORWARDS:
 	case SIP_HDR_CONTACT:
 	case SIP_HDR_CONTENT_TYPE:
 	case SIP_HDR_RSEQ:

@@ -64,18 +64,20 @@ struct transform {
 	uint8_t tag_bytes;
 };
 
+/* What every packet needs comes last, next to the sources: with thousands of contexts the cost of a
+ * packet is the cache lines that it touches. */
 struct keys {
-	struct srtp_master master;
-	struct transform rtp;
 	struct transform rtcp;
+	struct srtp_master master;
 	bool gcm;
+	struct transform rtp;
 };
 
 struct srtp_ctx {
-	struct keys keys;
-	uint64_t n_packets;
 	uint32_t retired[RETIRED];
 	unsigned n_retired; /* ever; the ring keeps the last ones */
+	struct keys keys;
+	uint64_t n_packets;
 	unsigned n_sources;
 	unsigned max_sources;
 	unsigned last; /* source of the last packet: most often of the next one too */

@@ -37,10 +37,10 @@ enum {
 };
 
 struct srtp_master {
-	enum srtp_suite suite;
-	uint8_t n_mki; /* 0: no MKI on the wire */
-	uint8_t mki[SRTP_MKI_BYTES];
 	uint8_t key[SRTP_MASTER_BYTES]; /* srtp_suite_bytes(): master key, then master salt */
+	uint8_t mki[SRTP_MKI_BYTES];
+	uint8_t n_mki; /* 0: no MKI on the wire */
+	enum srtp_suite suite;
 };
 
 /* Suite names of SDP. NULL for SRTP_SUITE_NONE. */

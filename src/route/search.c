@@ -220,10 +220,9 @@ static void run_rules(struct walk *w)
 		const struct route_rule *r = &w->t->rules[i];
 
 		if (w->stopped && r->priority > w->stop_priority) {
-			route_result_step(
-				w->out, "rule", r->name, true,
-				"not looked at, nor %zu behind it: rule %s ended the walk",
-				w->t->n_rules - i - 1, w->stopped_by);
+			route_result_step(w->out, "end", w->stopped_by, true,
+					  "ends the walk: %zu of higher numbers not looked at",
+					  w->t->n_rules - i);
 			return;
 		}
 		run_rule(w, r);

@@ -112,6 +112,7 @@ void leg_take_flow(struct leg *l, const struct side *side)
 
 	if (l->holds_flow)
 		cs->ops->hold_flow(cs->arg, l->d.side.flow, false);
+	timer_stop(cs->timers, &l->lost);
 	l->d.side = *side;
 	cs->ops->hold_flow(cs->arg, side->flow, true);
 	l->holds_flow = true;
@@ -134,6 +135,7 @@ void leg_leave(struct leg *l)
 	if (l->holds_flow)
 		cs->ops->hold_flow(cs->arg, l->d.side.flow, false);
 	l->holds_flow = false;
+	timer_stop(cs->timers, &l->lost);
 	dialog_fini(&l->d);
 }
 
@@ -178,6 +180,14 @@ static void on_ack_late(void *arg)
 	call_end(x->call, -1, "no ACK to the 200");
 }
 
+static void on_exchange_timer_c(void *arg)
+{
+	struct exchange *x = arg;
+
+	if (x->ct)
+		txn_client_cancel(x->ct);
+}
+
 struct exchange *exchange_new(struct call *c, unsigned from, struct txn_server *t,
 			      enum sip_method m)
 {
@@ -191,6 +201,7 @@ struct exchange *exchange_new(struct call *c, unsigned from, struct txn_server *
 	x->method = m;
 	timer_init(&x->resend, on_resend, x);
 	timer_init(&x->ack_late, on_ack_late, x);
+	timer_init(&x->timer_c, on_exchange_timer_c, x);
 	list_add_tail(&c->exchanges, &x->node);
 	txn_server_set_user(t, x, on_server_end);
 	return x;
@@ -200,12 +211,16 @@ void exchange_done(struct exchange *x)
 {
 	struct calls *cs = x->call->cs;
 
-	if (x->st)
+	if (x->st) {
 		txn_server_set_user(x->st, NULL, NULL);
+		if (txn_server_pending(x->st))
+			txn_server_reply(x->st, 481, NULL, NULL);
+	}
 	if (x->ct)
 		txn_client_detach(x->ct);
 	timer_stop(cs->timers, &x->resend);
 	timer_stop(cs->timers, &x->ack_late);
+	timer_stop(cs->timers, &x->timer_c);
 	list_del(&x->node);
 	free(x->ok);
 	free(x->ack);
@@ -259,6 +274,15 @@ static void on_reap(void *arg)
 
 static void on_timer_c(void *arg)
 {
+	struct call *c = arg;
+
+	/* RFC 3261 16.8: the caller hears 408. */
+	LIST_FOREACH (it, &c->exchanges) {
+		struct exchange *x = CONTAINER_OF(it, struct exchange, node);
+
+		if (x->is_initial && x->st && txn_server_pending(x->st))
+			txn_server_reply(x->st, 408, NULL, NULL);
+	}
 	call_end(arg, -1, "rang too long (timer-c)");
 }
 
@@ -286,6 +310,7 @@ void call_end(struct call *c, int except, const char *reason)
 			txn_client_cancel(x->ct);
 		timer_stop(cs->timers, &x->resend);
 		timer_stop(cs->timers, &x->ack_late);
+		timer_stop(cs->timers, &x->timer_c);
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		if ((int)i != except && c->legs[i].d.state == DIALOG_CONFIRMED)
@@ -326,7 +351,33 @@ void calls_free(struct calls *cs)
 	free(cs);
 }
 
-static struct call *call_new(struct calls *cs, const struct side *from, const struct sip_msg *m)
+static void on_lost(void *arg)
+{
+	struct leg *l = arg;
+
+	call_end(l->call, (int)(l - l->call->legs), "the phone's connection was lost");
+}
+
+void calls_flow_closed(struct calls *cs, uint64_t flow)
+{
+	LIST_FOREACH_SAFE (it, &cs->all) {
+		struct call *c = CONTAINER_OF(it, struct call, node);
+
+		for (unsigned i = 0; i < 2; i++) {
+			struct leg *l = &c->legs[i];
+
+			if (c->state == CALL_ENDED || !l->key || l->d.side.flow != flow)
+				continue;
+			l->holds_flow = false;
+			if (l->d.side.role == FLOW_OUTSIDE)
+				timer_start(cs->timers, &l->lost,
+					    c->state == CALL_UP ? 64 * cs->conf.t1_ms : 0);
+		}
+	}
+}
+
+static struct call *call_new(struct calls *cs, const struct side *from, const struct sip_msg *m,
+			     const char *user, const char *session)
 {
 	struct call *c = calloc(1, sizeof(*c));
 
@@ -337,8 +388,10 @@ static struct call *call_new(struct calls *cs, const struct side *from, const st
 	list_init(&c->exchanges);
 	timer_init(&c->timer_c, on_timer_c, c);
 	timer_init(&c->reap, on_reap, c);
-	c->legs[0].call = c->legs[1].call = c;
-	c->legs[0].d.state = c->legs[1].d.state = DIALOG_IDLE;
+	for (unsigned i = 0; i < 2; i++) {
+		c->legs[i].call = c;
+		timer_init(&c->legs[i].lost, on_lost, &c->legs[i]);
+	}
 	c->conn.kind = CONN_CALL;
 	c->conn.transport = from->transport;
 	c->conn.local = from->local;
@@ -348,11 +401,10 @@ static struct call *call_new(struct calls *cs, const struct side *from, const st
 	c->conn.state = state_str(CALL_SETUP);
 	c->max_forwards = (m->max_forwards < 0 ? 70 : m->max_forwards) - 1;
 	slice_copy(c->conn.zone, sizeof(c->conn.zone), slice_of(from->zone));
+	slice_copy(c->conn.user, sizeof(c->conn.user), slice_of(user));
+	slice_copy(c->conn.session, sizeof(c->conn.session), slice_of(session));
 	slice_copy(c->from, sizeof(c->from), m->from.uri);
 	slice_copy(c->to, sizeof(c->to), m->to.uri);
-	cs->ops->identity(cs->arg, from, m, c->conn.user, c->conn.session);
-	if (!c->conn.session[0])
-		call_random_text(cs, c->conn.session, sizeof(c->conn.session));
 	if (conn_add(cs->conns, &c->conn) < 0) {
 		free(c);
 		return NULL;
@@ -385,34 +437,32 @@ static bool is_loop(struct calls *cs, const struct sip_msg *m)
 	return found;
 }
 
-void calls_invite(struct calls *cs, struct txn_server *t, struct sip_msg *m,
-		  const struct side *from)
+/* What can be refused before there is a call. True: answered. */
+static bool refuse_early(struct calls *cs, struct txn_server *t, struct sip_msg *m,
+			 const struct side *from)
 {
-	struct exchange *x = NULL;
-	struct call *c;
-
 	if (cs->n >= cs->conf.max_calls) {
 		trace_add(cs->trace, "sip.call.limit", "[sip] max-calls", &from->remote, NULL,
 			  "INVITE refused: %zu calls are up", cs->n);
 		txn_server_reply(t, 503, NULL, "Retry-After: 10\r\n");
-		return;
-	}
-	if (!m->contact.p || !m->from_tag.p) {
+	} else if (!m->contact.p || !m->from_tag.p) {
 		txn_server_reply(t, 400, m->contact.p ? "Missing From Tag" : "Missing Contact",
 				 NULL);
-		return;
-	}
-	if (is_loop(cs, m)) {
+	} else if (is_loop(cs, m)) {
 		trace_add(cs->trace, "sip.call.loop", "RFC 3261 16.3", &from->remote, NULL,
 			  "482: an INVITE of ours came back to where it was sent");
 		txn_server_reply(t, 482, NULL, NULL);
-		return;
+	} else {
+		return false;
 	}
-	c = call_new(cs, from, m);
-	if (!c) {
-		txn_server_reply(t, 503, NULL, "Retry-After: 10\r\n");
-		return;
-	}
+	return true;
+}
+
+static void call_begin(struct call *c, struct txn_server *t, struct sip_msg *m,
+		       const struct side *from)
+{
+	struct exchange *x = NULL;
+
 	if (dialog_init_uas(&c->legs[0].d, m, from, txn_server_to_tag(t)) == 0 &&
 	    leg_enter(&c->legs[0]) == 0)
 		x = exchange_new(c, 0, t, SIP_INVITE);
@@ -423,20 +473,43 @@ void calls_invite(struct calls *cs, struct txn_server *t, struct sip_msg *m,
 	}
 	x->is_initial = true;
 	txn_server_reply(t, 100, NULL, NULL);
-	log_info(cs->log, "call.start", "session=%s from=%s to=%s zone=%s", c->conn.session,
+	log_info(c->cs->log, "call.start", "session=%s from=%s to=%s zone=%s", c->conn.session,
 		 log_esc(m->from.uri), log_esc(m->uri), c->conn.zone);
 	call_try_next(c, x);
 }
 
-static json_t *leg_json(struct leg *l)
+void calls_invite(struct calls *cs, struct txn_server *t, struct sip_msg *m,
+		  const struct side *from)
 {
-	char remote[ADDR_STR_BYTES];
+	char user[CONN_USER_BYTES], session[CONN_SESSION_BYTES];
+	struct target_refusal no = { .status = 404 };
+	struct target *target;
+	struct call *c = NULL;
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "zone", l->d.side.zone, "state",
-			 dialog_state_str(l->d.state), "transport",
-			 conn_transport_str(l->d.side.transport), "remote",
-			 addr_str(&l->d.side.remote, remote), "call_id",
-			 l->d.call_id ? l->d.call_id : "");
+	if (refuse_early(cs, t, m, from))
+		return;
+	cs->ops->identity(cs->arg, from, m, user, session);
+	if (!session[0])
+		call_random_text(cs, session, sizeof(session));
+	target = calloc(1, sizeof(*target));
+	/* Asked before anything is kept: who may not call leaves a trace entry and no more. */
+	if (target && !cs->ops->target(cs->arg, from, m, session, 0, target, &no)) {
+		txn_server_reply(t, no.status, no.phrase[0] ? no.phrase : NULL,
+				 no.extra[0] ? no.extra : NULL);
+		goto out;
+	}
+	if (target)
+		c = call_new(cs, from, m, user, session);
+	if (!c) {
+		txn_server_reply(t, 503, NULL, "Retry-After: 10\r\n");
+		goto out;
+	}
+	c->target = *target;
+	c->has_target = true;
+	c->n_tried = 1;
+	call_begin(c, t, m, from);
+out:
+	free(target);
 }
 
 /* Text from the wire, safe for JSON: what is not UTF-8 is escaped. */
@@ -450,6 +523,17 @@ static json_t *wire_text(const char *s)
 	j = json_string(b.p ? b.p : "");
 	buf_fini(&b);
 	return j;
+}
+
+static json_t *leg_json(struct leg *l)
+{
+	char remote[ADDR_STR_BYTES];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "zone", l->d.side.zone, "state",
+			 dialog_state_str(l->d.state), "transport",
+			 conn_transport_str(l->d.side.transport), "remote",
+			 addr_str(&l->d.side.remote, remote), "call_id",
+			 wire_text(l->d.call_id ? l->d.call_id : ""));
 }
 
 json_t *calls_json(struct calls *cs)

@@ -65,6 +65,8 @@ bool calls_in_dialog(struct calls *cs, struct txn_server *t, struct sip_msg *m);
 void calls_ack(struct calls *cs, struct sip_msg *m);
 /* CANCEL of an INVITE whose transaction is t. */
 void calls_cancelled(struct calls *cs, struct txn_server *t, struct sip_msg *cancel);
+/* The flow is gone: calls on it wait a little for their phone to come back, those that ring end. */
+void calls_flow_closed(struct calls *cs, uint64_t flow);
 /* Ends every call. */
 void calls_end_all(struct calls *cs, const char *reason);
 /* {"calls":[...]} part: array of objects (new reference). */

@@ -57,7 +57,7 @@ static bool keep(const struct sip_hdr *h, void *arg)
 /* Option tags that we can carry are all but those a B2BUA must take part in. */
 static void copy_supported(struct sip_build *b, const struct sip_msg *m)
 {
-	static const char *const ours[] = { "100rel", "path", "outbound", "gruu" };
+	static const char *const ours[] = { "100rel", "path", "outbound", "gruu", "replaces" };
 	const struct sip_hdr *h = NULL;
 	struct buf list;
 
@@ -69,9 +69,9 @@ static void copy_supported(struct sip_build *b, const struct sip_msg *m)
 		while ((word = slice_word(&rest)).n) {
 			size_t i = 0;
 
-			while (i < 4 && !slice_caseeq(word, slice_of(ours[i])))
+			while (i < 5 && !slice_caseeq(word, slice_of(ours[i])))
 				i++;
-			if (i == 4)
+			if (i == 5)
 				buf_printf(&list, "%s%.*s", list.n ? ", " : "", SLICE_ARG(word));
 		}
 	}
@@ -128,6 +128,8 @@ static bool send_back(struct exchange *x, struct sip_msg *m, struct slice body)
 	struct slice out;
 	char phrase[64];
 
+	if (!req)
+		return false;
 	slice_copy(phrase, sizeof(phrase), m->phrase);
 	sip_build_init(&b);
 	sip_build_response(&b, req, m->status, phrase, slice_of(l->d.local_tag),
@@ -136,10 +138,10 @@ static bool send_back(struct exchange *x, struct sip_msg *m, struct slice body)
 		sip_build_copy_id(&b, req, SIP_HDR_RECORD_ROUTE);
 	if (m->status < 300 && wants_contact(x->method))
 		dialog_contact(&l->d, &b);
-	else if (m->status < 400 && m->contact.p)
+	else if (m->status >= 300 && m->status < 400 && l->d.side.role != FLOW_OUTSIDE)
 		sip_build_copy_id(&b, m, SIP_HDR_CONTACT);
 	call_copy_headers(c, x->from, &b, m);
-	sip_build_body(&b, m->content_type, body);
+	sip_build_body(&b, body.n ? sip_msg_hdr(m, SIP_HDR_CONTENT_TYPE) : SLICE_NONE, body);
 	out = sip_build_done(&b);
 	if (out.p && x->method == SIP_INVITE && m->status >= 200 && m->status < 300)
 		start_ack_watch(x, out);
@@ -185,14 +187,57 @@ static void on_failure(struct exchange *x, struct sip_msg *m, int status, const 
 		return;
 	}
 	x->status = status;
-	if (m && x->st)
-		send_back(x, m, m->body);
-	else
-		fail_back(x, status, NULL, NULL);
+	timer_stop(c->cs->timers, &x->timer_c);
+	if (c->cancelled && x->is_initial)
+		fail_back(x, 487, NULL, NULL);
+	else if (!m || !x->st || !send_back(x, m, m->body))
+		fail_back(x, m ? 500 : status, NULL, NULL);
 	if (x->is_initial)
 		call_end(c, -1, c->cancelled ? "cancelled by the caller" : why);
 	else if (status == 481 || status == 408) /* RFC 5057 5.1: the dialog is gone */
 		call_end(c, -1, why);
+}
+
+static bool is_other_fork(const struct exchange *x, const struct sip_msg *m)
+{
+	const struct dialog *d = &x->call->legs[1 - x->from].d;
+
+	return x->is_initial && m->to_tag.p && d->remote_tag &&
+	       !slice_eq(m->to_tag, slice_of(d->remote_tag));
+}
+
+/* Two phones behind a forking proxy answered (RFC 3261 13.2.2.4): the first has the call, the other
+ * is acknowledged and hung up. */
+static void hang_up_fork(struct exchange *x, const struct sip_msg *m)
+{
+	static const struct txn_client_events nobody;
+	struct calls *cs = x->call->cs;
+	const struct dialog *ours = &x->call->legs[1 - x->from].d;
+	static const char *const methods[] = { "ACK", "BYE" };
+	struct dialog d;
+	int err = dialog_init_uac(&d, &ours->side, ours->call_id, ours->local_tag,
+				  slice_of(ours->local), slice_of(ours->remote), m->contact, NULL);
+
+	if (err == 0)
+		err = dialog_on_response(&d, m);
+	d.local_cseq = x->cseq_out;
+	for (int i = 0; i < 2 && err == 0; i++) {
+		char branch[TXN_BRANCH_BYTES];
+		struct sip_build b;
+		struct slice out;
+
+		sip_build_init(&b);
+		txn_branch(cs->txns, branch);
+		dialog_request(&d, &b, slice_of(methods[i]), branch, i ? 0 : x->cseq_out, 70);
+		sip_build_body(&b, SLICE_NONE, SLICE_NONE);
+		out = sip_build_done(&b);
+		if (out.p && i == 0)
+			txn_layer_send(cs->txns, d.side.flow, out);
+		else if (out.p)
+			txn_client_new(cs->txns, d.side.flow, branch, out, &nobody, NULL);
+		sip_build_fini(&b);
+	}
+	dialog_fini(&d);
 }
 
 static void on_success(struct exchange *x, struct sip_msg *m)
@@ -202,6 +247,10 @@ static void on_success(struct exchange *x, struct sip_msg *m)
 	int status = 500;
 	char why[128] = "";
 
+	if (x->status && is_other_fork(x, m)) {
+		hang_up_fork(x, m);
+		return;
+	}
 	if (x->status) {
 		/* The peer sent its 2xx again: our ACK was lost, or has not come yet. */
 		if (x->ack)
@@ -209,6 +258,7 @@ static void on_success(struct exchange *x, struct sip_msg *m)
 		return;
 	}
 	x->status = m->status;
+	timer_stop(c->cs->timers, &x->timer_c);
 	buf_init(&body, SIP_MAX_MESSAGE_BYTES);
 	if (dialog_on_response(&c->legs[1 - x->from].d, m) < 0 ||
 	    !call_map_response(x, m, &body, &status, why)) {
@@ -381,11 +431,14 @@ bool exchange_forward(struct exchange *x, struct sip_msg *m)
 		if (wants_contact(m->method))
 			dialog_contact(&l->d, &b);
 		call_copy_headers(c, 1 - x->from, &b, m);
-		sip_build_body(&b, m->content_type, buf_slice(&body));
+		sip_build_body(&b, body.n ? sip_msg_hdr(m, SIP_HDR_CONTENT_TYPE) : SLICE_NONE,
+			       buf_slice(&body));
 		out = sip_build_done(&b);
 		if (out.p)
 			x->ct = txn_client_new(c->cs->txns, l->d.side.flow, branch, out,
 					       &exchange_events, x);
+		if (x->ct && m->method == SIP_INVITE)
+			timer_start(c->cs->timers, &x->timer_c, c->cs->conf.timer_c_ms);
 	}
 	if (!x->ct) {
 		trace_add(c->cs->trace, "sip.call.request-refused", NULL, &c->conn.remote,
@@ -409,6 +462,8 @@ static struct leg *find_leg(struct calls *cs, const struct sip_msg *m)
 	n = key.failed ? NULL : htab_get(&cs->legs, buf_slice(&key));
 	if (n)
 		l = CONTAINER_OF(n, struct leg, node);
+	if (l && l->call->state == CALL_ENDED)
+		l = NULL;
 	if (l && !dialog_matches(&l->d, m->call_id, m->to_tag, m->from_tag))
 		l = NULL;
 	buf_fini(&key);
@@ -448,6 +503,10 @@ bool calls_in_dialog(struct calls *cs, struct txn_server *t, struct sip_msg *m)
 		return false;
 	c = l->call;
 	from = l == &c->legs[1];
+	if (m->max_forwards == 0 && m->method != SIP_BYE) {
+		txn_server_reply(t, 483, NULL, NULL);
+		return true;
+	}
 	if (dialog_on_request(&l->d, m) < 0) {
 		txn_server_reply(t, 500, "CSeq Out Of Order", NULL);
 		return true;

@@ -22,6 +22,7 @@ struct leg {
 	struct dialog d;
 	struct call *call;
 	bool holds_flow;
+	struct timer lost; /* the flow of a phone died: how long it may stay away */
 };
 
 /* One request carried from one leg to the other: a server transaction here, a client one there. */
@@ -41,9 +42,11 @@ struct exchange {
 	uint32_t interval_ms;
 	struct timer resend;   /* of the 2xx */
 	struct timer ack_late; /* 64*T1 */
-	char *ok;	       /* the 2xx as sent */
-	char *ack;	       /* the ACK as sent on the other leg */
-	int status;	       /* final status passed back, 0: none yet */
+	struct timer
+		timer_c; /* INVITE inside the dialog: a 100 stops timer B, something must end it */
+	char *ok;	 /* the 2xx as sent */
+	char *ack;	 /* the ACK as sent on the other leg */
+	int status;	 /* final status passed back, 0: none yet */
 };
 
 struct call {
@@ -62,6 +65,7 @@ struct call {
 	char from[CONN_USER_BYTES], to[CONN_USER_BYTES];
 	int max_forwards;
 	bool cancelled;
+	bool has_target; /* the first one was asked for before the call was made */
 };
 
 struct calls {

@@ -16,13 +16,14 @@ static bool no_media(struct call *c, int *status, char why[128])
 	return true;
 }
 
-/* Bodies that could carry addresses past the media module do not pass. */
-static bool refuse_multipart(const struct sip_msg *m, int *status, char why[128])
+/* On INVITE and UPDATE only SDP passes: any other body could carry addresses past the media module.
+ */
+static bool refuse_body(const struct sip_msg *m, int *status, char why[128])
 {
-	if (m->body.n == 0 || !slice_starts(m->content_type, SLICE("multipart/")))
+	if (m->body.n == 0 || is_sdp(m))
 		return false;
 	*status = 415;
-	slice_copy(why, 128, SLICE("multipart bodies are not carried"));
+	slice_copy(why, 128, SLICE("only application/sdp is carried here"));
 	return true;
 }
 
@@ -32,15 +33,18 @@ bool call_map_request(struct exchange *x, const struct sip_msg *m, struct buf *b
 	struct call *c = x->call;
 
 	if (m->method != SIP_INVITE && m->method != SIP_UPDATE) {
+		if (is_sdp(m)) {
+			*status = 415;
+			slice_copy(why, 128, SLICE("SDP belongs into INVITE and UPDATE"));
+			return false;
+		}
 		buf_add_slice(body, m->body);
 		return !body->failed;
 	}
-	if (refuse_multipart(m, status, why))
+	if (refuse_body(m, status, why))
 		return false;
-	if (!is_sdp(m)) {
-		buf_add_slice(body, m->body);
-		return !body->failed;
-	}
+	if (!is_sdp(m))
+		return true;
 	if (no_media(c, status, why))
 		return false;
 	if (c->cs->media->offer(c->cs->media_self, c->media, x->from, m->body, body, status, why) <
@@ -61,13 +65,10 @@ bool call_map_response(struct exchange *x, const struct sip_msg *m, struct buf *
 		buf_add_slice(body, m->body);
 		return !body->failed;
 	}
-	if (refuse_multipart(m, status, why))
+	if (refuse_body(m, status, why))
 		return false;
-	if (!is_sdp(m) || m->status >= 300) {
-		if (!is_sdp(m))
-			buf_add_slice(body, m->body);
-		return !body->failed;
-	}
+	if (!is_sdp(m) || m->status >= 300)
+		return true;
 	if (no_media(c, status, why))
 		return false;
 	if (x->sdp == SDP_OFFER_IN_REQUEST)

@@ -68,7 +68,7 @@ static bool send_invite(struct call *c, struct exchange *x)
 	x->cseq_out = c->legs[1].d.local_cseq;
 	dialog_contact(&c->legs[1].d, &b);
 	call_copy_headers(c, 1, &b, m);
-	sip_build_body(&b, m->content_type, buf_slice(&body));
+	sip_build_body(&b, body.n ? SLICE("application/sdp") : SLICE_NONE, buf_slice(&body));
 	out = sip_build_done(&b);
 	if (out.p)
 		x->ct = txn_client_new(cs->txns, c->target.side.flow, branch, out, &exchange_events,
@@ -98,8 +98,12 @@ void call_try_next(struct call *c, struct exchange *x)
 	if (!x->st || c->state == CALL_ENDED)
 		return;
 	m = txn_server_request(x->st);
-	if (!cs->ops->target(cs->arg, &c->legs[0].d.side, m, c->conn.session, c->n_tried++,
-			     &c->target, &no)) {
+	if (!m)
+		return;
+	if (c->has_target) {
+		c->has_target = false;
+	} else if (!cs->ops->target(cs->arg, &c->legs[0].d.side, m, c->conn.session, c->n_tried++,
+				    &c->target, &no)) {
 		if (c->best_failure)
 			no = (struct target_refusal){ .status = c->best_failure };
 		refuse(c, x, no.status, no.phrase, no.extra,

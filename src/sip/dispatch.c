@@ -42,6 +42,16 @@ static bool txn_is_reliable(void *arg, uint64_t flow)
 	return !f || flow_is_reliable(f);
 }
 
+static unsigned txn_share(void *arg, uint64_t flow)
+{
+	struct sip *s = arg;
+	struct flow *f = transport_flow(s->transport, flow);
+
+	if (!f || flow_role(f) == FLOW_OUTSIDE)
+		return 80;
+	return flow_role(f) == FLOW_INSIDE ? 100 : 120;
+}
+
 /* --- requests --- */
 
 static bool is_for_us(struct sip *s, const struct side *from, const struct sip_msg *m)
@@ -104,10 +114,12 @@ static void new_request(struct sip *s, struct txn_server *t, struct sip_msg *m, 
 		break;
 	case SIP_MESSAGE:
 	case SIP_PUBLISH:
-	case SIP_SUBSCRIBE:
-	case SIP_NOTIFY:
-	case SIP_REFER:
+	case SIP_NOTIFY: /* unsolicited, as for message waiting */
 		relay_request(s, t, m, from);
+		break;
+	case SIP_SUBSCRIBE:
+		/* Its dialog is not carried yet: no phone shall believe that it is. */
+		txn_server_reply(t, 489, NULL, NULL);
 		break;
 	case SIP_OTHER_METHOD:
 		txn_server_reply(t, 405, NULL, allow);
@@ -152,6 +164,14 @@ static bool has_bad_require(struct txn_server *t, const struct sip_msg *m)
 	return is_bad;
 }
 
+static bool is_link_options(const struct sip_msg *m)
+{
+	struct sip_uri u;
+
+	return m->method == SIP_OPTIONS && !m->to_tag.p && !sip_msg_hdr(m, SIP_HDR_ROUTE).p &&
+	       sip_uri_parse(m->uri, &u) && u.user.n == 0;
+}
+
 static void on_request(void *arg, struct txn_server *t, struct sip_msg *m)
 {
 	struct sip *s = arg;
@@ -162,13 +182,15 @@ static void on_request(void *arg, struct txn_server *t, struct sip_msg *m)
 	if (!f)
 		return;
 	side_of_flow(f, &from);
-	if (from.role == FLOW_TRAVERSAL_SERVER && m->method == SIP_OPTIONS && !m->to_tag.p &&
-	    is_for_us(s, &from, m)) {
+	if (from.role == FLOW_TRAVERSAL_SERVER || from.role == FLOW_TRAVERSAL_CLIENT)
+		from.link = zone_peers_link_index(s->zones, from.zone, from.flow);
+	/* Whatever C calls this box: OPTIONS without a user is the proof, or a keep-alive. */
+	if (from.role == FLOW_TRAVERSAL_SERVER && is_link_options(m)) {
 		zone_peers_options(s->zones, t, m, f);
 		return;
 	}
 	if ((from.role == FLOW_TRAVERSAL_SERVER || from.role == FLOW_TRAVERSAL_CLIENT) &&
-	    !zone_peers_is_active(s->zones, from.flow)) {
+	    from.link < 0) {
 		sip_refuse(s, &no, 403, NULL, "sip.link.not-proved", from.zone, &from, NULL,
 			   "a request came before the link had proved itself");
 		txn_server_reply(t, 403, NULL, NULL);
@@ -198,7 +220,8 @@ static void on_cancelled(void *arg, struct txn_server *t, struct sip_msg *m)
 	calls_cancelled(s->calls, t, m);
 }
 
-const struct txn_ops sip_txn_ops = { txn_send, txn_is_reliable, on_request, on_ack, on_cancelled };
+const struct txn_ops sip_txn_ops = { txn_send,	 txn_is_reliable, txn_share,
+				     on_request, on_ack,	  on_cancelled };
 
 /* --- transport to transactions --- */
 
@@ -251,6 +274,7 @@ static void on_closed(void *arg, struct flow *f, const char *why)
 
 	zone_peers_flow_closed(s->zones, f, why);
 	txn_layer_flow_closed(s->txns, id, why);
+	calls_flow_closed(s->calls, id);
 	registrations_flow_closed(s->regs, id, why);
 }
 
@@ -264,9 +288,11 @@ static bool calls_side(void *arg, uint64_t flow, struct side *out)
 	struct sip *s = arg;
 	struct flow *f = transport_flow(s->transport, flow);
 
-	if (f)
-		side_of_flow(f, out);
-	return f != NULL;
+	if (!f)
+		return false;
+	side_of_flow(f, out);
+	out->link = zone_peers_link_index(s->zones, out->zone, flow);
+	return true;
 }
 
 static bool calls_target(void *arg, const struct side *from, const struct sip_msg *m,

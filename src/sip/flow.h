@@ -61,8 +61,8 @@ struct transport_events {
 struct transport *transport_new(struct env *env, const struct transport_events *events, void *arg);
 /* Closes everything, at once and without events: who frees it lets go of its flows before. */
 void transport_free(struct transport *t);
-/* [system] name: how flows between E and C call themselves in Via and Contact. Copied; NULL: none. 0 or
- * -ENOMEM. */
+/* [system] name: how flows between E and C call themselves in Via and Contact. Copied; NULL: none.
+ * 0 or -ENOMEM. */
 int transport_set_name(struct transport *t, const char *system_name);
 /* Opens, keeps and closes listeners so that they are those of snap: [sip] ports and one per
  * uc-traversal zone on E. Listeners that stay are not touched (no connection is lost). */
@@ -71,8 +71,9 @@ int transport_configure(struct transport *t, const struct conf_snapshot *snap, s
 int transport_prepare(struct transport *t, const struct conf_snapshot *next, struct buf *errors);
 /* Stops accepting; flows stay. */
 void transport_drain(struct transport *t);
-/* A new flow; dials. Events never run before it returns. NULL and negative errno in *error when it cannot even start. The connect time-out
- * (TCP 10 s) and the TLS handshake time-out (5 s) end in events->closed. */
+/* A new flow; dials. Events never run before it returns. NULL and negative errno in *error when it
+ * cannot even start. The connect time-out (TCP 10 s) and the TLS handshake time-out (5 s) end in
+ * events->closed. */
 struct flow *transport_connect(struct transport *t, const struct flow_dest *dest, int *error);
 /* A live or connecting flow to dest (same transport, address, role and zone), else a new one. UDP:
  * the association of our (first) UDP socket of that family with the address. */

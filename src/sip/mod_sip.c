@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "core/ctl.h"
 #include "core/log.h"
@@ -16,7 +15,8 @@
 
 static struct txn_timers txn_conf(const struct sip_conf *c)
 {
-	return (struct txn_timers){ c->t1_ms, c->t2_ms, c->t4_ms, c->max_transactions };
+	return (struct txn_timers){ c->t1_ms, c->t2_ms, c->t4_ms, c->max_transactions,
+				    c->timer_c_ms + 2 * 64 * c->t1_ms };
 }
 
 static struct calls_conf calls_conf(const struct sip_conf *c)
@@ -31,14 +31,16 @@ static void make_token_key(struct sip *s)
 {
 	static const char purpose[] = "turnpike route token";
 	const struct zone_conf *z = NULL;
-	unsigned n = sizeof(s->token_key);
 
 	net_random(s->token_key, sizeof(s->token_key));
 	while ((z = conf_next(s->snap, "zone", z))) {
 		if (z->type != ZONE_UC_TRAVERSAL || !z->password)
 			continue;
-		HMAC(EVP_sha256(), z->password, (int)strlen(z->password),
-		     (const unsigned char *)purpose, sizeof(purpose) - 1, s->token_key, &n);
+		/* Slow on purpose: every phone sees a MAC made with the key, and must not be able
+		 * to try passwords on it. */
+		PKCS5_PBKDF2_HMAC(z->password, (int)strlen(z->password),
+				  (const unsigned char *)purpose, sizeof(purpose) - 1, 200000,
+				  EVP_sha256(), sizeof(s->token_key), s->token_key);
 		return;
 	}
 }

@@ -9,6 +9,9 @@
 #include "core/net.h"
 #include "sip/sip.h"
 
+/* As long as a transaction may take. */
+enum { UNCONFIRMED_S = 40 };
+
 struct pending {
 	struct sip *s;
 	struct side from;
@@ -17,7 +20,8 @@ struct pending {
 	char *aor;
 	char *contact; /* "*" or a URI; NULL: a query */
 	char *path;    /* Path of the request as it came: the way on from us to the phone */
-	bool rewrites;
+	char *ours;    /* the Contact that the registrar sees in its place, or NULL */
+	uint64_t id;   /* of the entry that was made for it */
 };
 
 static void pending_free(struct pending *p)
@@ -25,6 +29,7 @@ static void pending_free(struct pending *p)
 	free(p->aor);
 	free(p->contact);
 	free(p->path);
+	free(p->ours);
 	free(p);
 }
 
@@ -64,34 +69,51 @@ static char *path_list(const struct sip_msg *m)
 	return buf_take(&b);
 }
 
-static void on_done(void *arg, const struct sip_msg *req, const struct sip_msg *m, int status)
+/* What the registrar granted, back in the words of the phone. */
+static void keep_binding(struct pending *p, uint32_t granted, struct buf *contact)
+{
+	struct sip *s = p->s;
+	struct registration *r = registration_put(s->regs, slice_of(p->aor), slice_of(p->contact),
+						  p->path, &p->from, p->zone, p->session, granted);
+
+	if (!r) {
+		log_warn(s->env->log, "registration.lost", "aor=%s reason=\"no room\"",
+			 log_esc(slice_of(p->aor)));
+		return;
+	}
+	r->confirmed = true;
+	log_info(s->env->log, "registration.up", "session=%s aor=%s expires=%u zone=%s", p->session,
+		 log_esc(slice_of(p->aor)), granted, p->zone);
+	if (p->ours)
+		buf_printf(contact, "Contact: <%s>;expires=%u\r\n", p->contact, granted);
+}
+
+static void on_done(void *arg, const struct sip_msg *req, const struct sip_msg *m, int status,
+		    struct buf *contact)
 {
 	struct pending *p = arg;
 	struct sip *s = p->s;
-	struct slice aor = slice_of(p->aor), contact = slice_of(p->contact);
-	struct registration *r;
-	uint32_t granted;
+	struct slice aor = slice_of(p->aor), mine = slice_of(p->contact);
+	uint32_t granted = 0;
 
-	if (!m || status < 200 || status > 299 || !p->contact)
+	if (status == 0) /* the daemon ends: the table is gone */
 		goto out;
-	/* With a rewritten Contact the registrar lists ours, not the phone's: the first one counts.
-	 */
-	granted = p->rewrites && m->contact.p ? registration_granted(req, m, m->contact)
-					      : registration_granted(req, m, contact);
-	if (granted > s->conf->max_expires_s)
-		granted = s->conf->max_expires_s;
-	if (granted == 0 || slice_eq(contact, SLICE("*"))) {
-		registration_remove(s->regs, aor, contact, "unregistered");
+	if (!m || status < 200 || status > 299 || !p->contact) {
+		registration_refused(s->regs, p->id);
 		goto out;
 	}
-	r = registration_put(s->regs, aor, contact, p->path, &p->from, p->zone, p->session,
-			     granted);
-	if (!r)
-		log_warn(s->env->log, "registration.lost", "aor=%s reason=\"out of memory\"",
-			 log_esc(aor));
+	if (!slice_eq(mine, SLICE("*")))
+		granted = registration_granted(req, m, p->ours ? slice_of(p->ours) : mine);
+	if (granted > s->conf->max_expires_s)
+		granted = s->conf->max_expires_s;
+	if (granted)
+		keep_binding(p, granted, contact);
 	else
-		log_info(s->env->log, "registration.up", "session=%s aor=%s expires=%u zone=%s",
-			 p->session, log_esc(aor), granted, p->zone);
+		registration_remove(s->regs, aor, mine, "unregistered");
+	/* A registrar with rewritten contacts lists ours: none of them means anything to a phone.
+	 */
+	if (p->ours && contact->n == 0)
+		buf_add_str(contact, "Expires: 0\r\n");
 out:
 	pending_free(p);
 }
@@ -144,29 +166,32 @@ static void print_path(struct sip *s, const struct side *from, const struct side
 }
 
 /* Contact mode `rewrite`: the registrar sees a Contact at our address that names the registration.
- * The registration must exist before its id can be named, so it starts short-lived here. */
+ * The registration must exist before its id can be named: it starts unconfirmed, good for nothing,
+ * and goes when the registrar says no. */
 static bool rewrite_contact(struct sip *s, struct pending *p, const struct side *to,
-			    const struct sip_msg *m, struct buf *contact, struct buf *answer)
+			    const struct sip_msg *m, struct buf *contact)
 {
 	struct registration *r;
 	struct token t = { .kind = TOKEN_REGISTRATION, .boot = s->boot };
+	struct buf ours;
 
 	if (!p->contact || slice_eq(slice_of(p->contact), SLICE("*")))
 		return true;
 	r = registration_find(s->regs, slice_of(p->aor), slice_of(p->contact));
 	if (!r)
 		r = registration_put(s->regs, slice_of(p->aor), slice_of(p->contact), p->path,
-				     &p->from, p->zone, p->session, 32);
+				     &p->from, p->zone, p->session, UNCONFIRMED_S);
 	if (!r)
 		return false;
-	t.id = r->conn.id;
-	buf_add_str(contact, "<sip:");
-	token_print(contact, s->token_key, &t);
-	buf_printf(contact, "@%s;transport=%s>", to->sent_by, side_uri_transport(to));
-	buf_printf(contact, ";expires=%u", registration_asked(m));
-	buf_printf(answer, "Contact: <%s>\r\n", p->contact);
-	p->rewrites = true;
-	return !contact->failed && !answer->failed;
+	p->id = t.id = r->conn.id;
+	buf_init(&ours, 1024);
+	buf_add_str(&ours, "sip:");
+	token_print(&ours, s->token_key, &t);
+	buf_printf(&ours, "@%s;transport=%s", to->sent_by, side_uri_transport(to));
+	p->ours = buf_take(&ours);
+	if (p->ours)
+		buf_printf(contact, "<%s>;expires=%u", p->ours, registration_asked(m));
+	return p->ours && !contact->failed;
 }
 
 static bool too_brief(struct sip *s, const struct sip_msg *m)
@@ -174,6 +199,19 @@ static bool too_brief(struct sip *s, const struct sip_msg *m)
 	uint32_t asked = registration_asked(m);
 
 	return m->contact.p && asked > 0 && asked < s->conf->min_expires_s;
+}
+
+/* A refresh is welcome when the table is full. */
+static bool is_known(struct sip *s, const struct sip_msg *m)
+{
+	struct buf aor;
+	bool known;
+
+	buf_init(&aor, CONN_USER_BYTES - 1);
+	known = m->contact.p && sip_uri_aor(m->to.uri, &aor) &&
+		registration_find(s->regs, buf_slice(&aor), m->contact);
+	buf_fini(&aor);
+	return known;
 }
 
 static struct pending *pending_new(struct sip *s, const struct side *from, const struct sip_msg *m,
@@ -213,28 +251,27 @@ static void forward(struct sip *s, struct txn_server *t, struct sip_msg *m, cons
 {
 	struct target target = { .side = *to };
 	struct relay_rewrite rw = { 0 };
-	struct buf path, contact, answer;
+	struct buf path, contact;
 	struct pending *p = pending_new(s, from, m, zone->common.name);
 	bool to_link = to->role == FLOW_TRAVERSAL_CLIENT || to->role == FLOW_TRAVERSAL_SERVER;
 
 	buf_init(&path, 1024);
 	buf_init(&contact, 1024);
-	buf_init(&answer, 4096);
 	if (!p) {
 		txn_server_reply(t, 500, NULL, NULL);
 		goto out;
 	}
 	target.max_forwards = (m->max_forwards < 0 ? 70 : m->max_forwards) - 1;
 	slice_copy(target.uri, sizeof(target.uri), m->uri);
-	if (!to_link && zone->contact == ZONE_CONTACT_REWRITE) {
-		if (!rewrite_contact(s, p, to, m, &contact, &answer)) {
+	if (!to_link && from->role != FLOW_OUTSIDE && zone->contact == ZONE_CONTACT_REWRITE) {
+		if (!rewrite_contact(s, p, to, m, &contact)) {
+			registration_refused(s->regs, p->id);
 			pending_free(p);
 			txn_server_reply(t, 500, NULL, NULL);
 			goto out;
 		}
 		rw.drop_path = true;
 		rw.contact = contact.p;
-		rw.answer_contact = answer.p;
 	} else {
 		print_path(s, from, to, &path);
 		rw.path = path.p;
@@ -244,7 +281,6 @@ static void forward(struct sip *s, struct txn_server *t, struct sip_msg *m, cons
 out:
 	buf_fini(&path);
 	buf_fini(&contact);
-	buf_fini(&answer);
 }
 
 void sip_register(struct sip *s, struct txn_server *t, struct sip_msg *m, const struct side *from)
@@ -267,12 +303,13 @@ void sip_register(struct sip *s, struct txn_server *t, struct sip_msg *m, const 
 		txn_server_reply(t, 423, NULL, extra);
 		return;
 	}
-	if (zone && registrations_count(s->regs) >= s->conf->max_registrations) {
+	if (zone && registrations_count(s->regs) >= s->conf->max_registrations && !is_known(s, m)) {
 		sip_refuse(s, &no, 503, NULL, "sip.register.limit", "[sip] max-registrations", from,
 			   NULL, "too many registrations");
 		zone = NULL;
 	}
-	if (zone && !zone_peers_pick(s->zones, zone->common.name, 0, &to, why)) {
+	if (zone &&
+	    !zone_peers_pick(s->zones, zone->common.name, zone_peers_turn(s->zones), 0, &to, why)) {
 		sip_refuse(s, &no, 503, NULL, "sip.register.zone-down", zone->common.name, from,
 			   NULL, why);
 		slice_copy(no.extra, sizeof(no.extra), SLICE("Retry-After: 5\r\n"));

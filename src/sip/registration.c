@@ -51,8 +51,10 @@ static void end(struct registration *r, const char *reason)
 
 	timer_stop(rs->timers, &r->expiry);
 	htab_del(&rs->bindings, &r->by_binding);
-	htab_del(&rs->flows, &r->by_flow);
-	rs->ops->hold_flow(rs->arg, r->flow, false);
+	if (r->flow) {
+		htab_del(&rs->flows, &r->by_flow);
+		rs->ops->hold_flow(rs->arg, r->flow, false);
+	}
 	conn_end(rs->conns, &r->conn, "%s", reason);
 	free(r->binding);
 	free(r->contact);
@@ -127,7 +129,6 @@ static struct registration *registration_new(struct registrations *rs, struct sl
 		return NULL;
 	}
 	htab_add(&rs->bindings, &r->by_binding);
-	htab_add(&rs->flows, &r->by_flow);
 	return r;
 }
 
@@ -137,9 +138,10 @@ static void take_flow(struct registration *r, const struct side *from)
 
 	if (r->flow == from->flow)
 		return;
-	if (r->flow)
+	if (r->flow) {
+		htab_del(&rs->flows, &r->by_flow);
 		rs->ops->hold_flow(rs->arg, r->flow, false);
-	htab_del(&rs->flows, &r->by_flow);
+	}
 	r->flow = from->flow;
 	htab_add(&rs->flows, &r->by_flow);
 	rs->ops->hold_flow(rs->arg, r->flow, true);
@@ -164,6 +166,7 @@ struct registration *registration_put(struct registrations *rs, struct slice aor
 	free(r->path);
 	r->path = copy;
 	take_flow(r, from);
+	r->link = from->link;
 	r->conn.parent = from->flow;
 	r->conn.transport = from->transport;
 	r->conn.local = from->local;
@@ -200,8 +203,16 @@ void registrations_flow_closed(struct registrations *rs, uint64_t flow, const ch
 	struct slice key = { (const char *)&flow, sizeof(flow) };
 	struct htab_node *n;
 
-	while ((n = htab_get(&rs->flows, key)))
-		end(CONTAINER_OF(n, struct registration, by_flow), reason);
+	while ((n = htab_get(&rs->flows, key))) {
+		struct registration *r = CONTAINER_OF(n, struct registration, by_flow);
+
+		if (!r->link_zone[0]) {
+			end(r, reason);
+			continue;
+		}
+		htab_del(&rs->flows, &r->by_flow);
+		r->flow = 0;
+	}
 }
 
 struct registration *registration_on_flow(struct registrations *rs, uint64_t flow, struct slice aor)
@@ -210,11 +221,23 @@ struct registration *registration_on_flow(struct registrations *rs, uint64_t flo
 	struct registration *any = NULL;
 
 	for (struct htab_node *n = htab_get(&rs->flows, key); n; n = htab_get_next(&rs->flows, n)) {
-		any = CONTAINER_OF(n, struct registration, by_flow);
+		struct registration *r = CONTAINER_OF(n, struct registration, by_flow);
+
+		if (!r->confirmed)
+			continue;
+		any = r;
 		if (!aor.p || slice_eq(slice_of(any->conn.user), aor))
 			return any;
 	}
 	return any;
+}
+
+void registration_refused(struct registrations *rs, uint64_t id)
+{
+	struct registration *r = registration_get(rs, id);
+
+	if (r && !r->confirmed)
+		end(r, "refused by the registrar");
 }
 
 struct registration *registration_get(struct registrations *rs, uint64_t id)
@@ -247,15 +270,15 @@ json_t *registrations_json(struct registrations *rs)
 		char id[CONN_ID_BYTES], flow_id[CONN_ID_BYTES], remote[ADDR_STR_BYTES];
 
 		json_array_append_new(
-			out,
-			json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:s, s:s, s:s, s:s}", "id",
-				  conn_id_str(&r->conn, id), "aor", wire_text(r->conn.user),
-				  "contact", wire_text(r->contact), "zone", r->conn.zone,
-				  "expires_s",
-				  (json_int_t)(timer_left(rs->timers, &r->expiry) / 1000), "flow",
-				  flow ? conn_id_str(flow, flow_id) : "", "remote",
-				  addr_str(&r->conn.remote, remote), "path", r->path ? r->path : "",
-				  "session", r->conn.session, "state", r->conn.state));
+			out, json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:s, s:o, s:s, s:s}", "id",
+				       conn_id_str(&r->conn, id), "aor", wire_text(r->conn.user),
+				       "contact", wire_text(r->contact), "zone", r->conn.zone,
+				       "expires_s",
+				       (json_int_t)(timer_left(rs->timers, &r->expiry) / 1000),
+				       "flow", flow ? conn_id_str(flow, flow_id) : "", "remote",
+				       addr_str(&r->conn.remote, remote), "path",
+				       wire_text(r->path ? r->path : ""), "session",
+				       r->conn.session, "state", r->conn.state));
 	}
 	return out;
 }

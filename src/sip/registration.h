@@ -23,6 +23,8 @@ struct registration {
 	char *path;    /* Path values below ours, as a list; NULL for none */
 	uint64_t flow;
 	char link_zone[CONN_ZONE_BYTES]; /* on C: zone that it came from; "" on E */
+	int link;			 /* on C: place of the link in that zone */
+	bool confirmed;			 /* the registrar said yes */
 	struct timer expiry;
 	struct registrations *table;
 };
@@ -36,8 +38,8 @@ struct registrations *registrations_new(struct timerq *timers, struct conn_table
 					void *arg);
 void registrations_free(struct registrations *rs);
 size_t registrations_count(const struct registrations *rs);
-/* Adds or refreshes. expires_s > 0. zone: where the registrar is. NULL without memory or with a
- * full connection table. */
+/* Adds (not confirmed yet) or refreshes. expires_s > 0. zone: where the registrar is. NULL without
+ * memory or with a full connection table. */
 struct registration *registration_put(struct registrations *rs, struct slice aor,
 				      struct slice contact, const char *path,
 				      const struct side *from, const char *zone,
@@ -45,11 +47,14 @@ struct registration *registration_put(struct registrations *rs, struct slice aor
 /* Ends it; contact "*" ends all of the AOR. */
 void registration_remove(struct registrations *rs, struct slice aor, struct slice contact,
 			 const char *reason);
-/* The flow died: what was reached by it is gone. */
+/* The registrar said no to it, or nothing: an entry that was never confirmed goes. */
+void registration_refused(struct registrations *rs, uint64_t id);
+/* The flow died: what was reached by it is gone. What came by a link stays: a new link leads there
+ * too. */
 void registrations_flow_closed(struct registrations *rs, uint64_t flow, const char *reason);
 struct registration *registration_find(struct registrations *rs, struct slice aor,
 				       struct slice contact);
-/* Any registration on that flow; with an AOR preferably that one's (NULL slice: any). */
+/* A confirmed registration on that flow; with an AOR preferably that one's (NULL slice: any). */
 struct registration *registration_on_flow(struct registrations *rs, uint64_t flow,
 					  struct slice aor);
 /* By connection id. */

@@ -14,7 +14,6 @@ struct relay {
 	struct txn_server *st;
 	struct txn_client *ct;
 	struct sip_msg *request;
-	char *answer_contact;
 	bool to_outside, from_outside;
 	relay_done done;
 	void *arg;
@@ -78,7 +77,6 @@ static void relay_free(struct relay *r)
 		txn_client_detach(r->ct);
 	list_del(&r->node);
 	sip_msg_unref(r->request);
-	free(r->answer_contact);
 	free(r);
 }
 
@@ -90,54 +88,65 @@ void relays_free(struct relays *rs)
 		struct relay *r = CONTAINER_OF(it, struct relay, node);
 
 		if (r->done)
-			r->done(r->arg, r->request, NULL, 0);
+			r->done(r->arg, r->request, NULL, 0, NULL);
 		relay_free(r);
 	}
 	free(rs);
 }
 
-static void tell(struct relay *r, const struct sip_msg *m, int status)
+/* With its parameters (boundary, version), and none without a body. */
+static struct slice content_type(const struct sip_msg *m)
+{
+	return m->body.n ? sip_msg_hdr(m, SIP_HDR_CONTENT_TYPE) : SLICE_NONE;
+}
+
+static void tell(struct relay *r, const struct sip_msg *m, int status, struct buf *contact)
 {
 	relay_done done = r->done;
 
 	r->done = NULL;
 	if (done)
-		done(r->arg, r->request, m, status);
+		done(r->arg, r->request, m, status, contact);
 }
 
 static void on_response(void *arg, struct txn_client *t, struct sip_msg *m)
 {
 	struct relay *r = arg;
-	struct filter f = { !r->to_outside, true, r->from_outside, r->to_outside };
+	/* Back to a phone outside: nothing that names who stands inside. */
+	struct filter f = { !r->from_outside, !r->from_outside || m->method == SIP_REGISTER,
+			    r->from_outside, r->to_outside };
+	struct buf contact;
 	struct sip_build b;
 	struct slice out;
 	char phrase[64];
 
 	if (m->status == 100 || !r->st)
 		return;
+	buf_init(&contact, 4096);
 	if (m->status >= 200)
-		tell(r, m, m->status);
-	f.keep_contact = !(r->answer_contact && m->status < 300);
+		tell(r, m, m->status, &contact);
+	if (contact.n)
+		f.keep_contact = false;
 	slice_copy(phrase, sizeof(phrase), m->phrase);
 	sip_build_init(&b);
 	sip_build_response(&b, r->request, m->status, phrase, m->to_tag, txn_server_from(r->st));
-	if (!f.keep_contact)
-		buf_add_str(&b.b, r->answer_contact);
+	buf_add_slice(&b.b, buf_slice(&contact));
 	sip_build_copy(&b, m, keep, &f);
-	sip_build_body(&b, m->content_type, m->body);
+	sip_build_body(&b, content_type(m), m->body);
 	out = sip_build_done(&b);
 	if (out.p)
 		txn_server_respond(r->st, m->status, out);
 	else
 		txn_server_reply(r->st, 500, NULL, NULL);
 	sip_build_fini(&b);
+	buf_fini(&contact);
 }
 
 static void on_failed(void *arg, struct txn_client *t, int status, const char *why)
 {
 	struct relay *r = arg;
 
-	tell(r, NULL, status);
+	tell(r, NULL, status, NULL);
 	if (r->st)
 		txn_server_reply(r->st, status, NULL, status == 503 ? "Retry-After: 5\r\n" : NULL);
 }
@@ -178,14 +187,19 @@ static struct slice print(struct relay *r, struct sip_build *b, const struct tar
 	sip_build_copy_id(b, m, SIP_HDR_TO);
 	sip_build_copy_id(b, m, SIP_HDR_CALL_ID);
 	sip_build_copy_id(b, m, SIP_HDR_CSEQ);
-	if (rw->path)
+	if (rw->path) {
 		sip_build_hdr(b, SIP_HDR_PATH, "%s", rw->path);
+		/* Registrars that follow RFC 3327 5.3 strictly refuse a Path that the phone does
+		 * not know: the one who makes use of it is us. */
+		if (!sip_msg_has_token(m, SIP_HDR_SUPPORTED, "path"))
+			sip_build_hdr(b, SIP_HDR_SUPPORTED, "path");
+	}
 	if (rw->contact)
 		sip_build_hdr(b, SIP_HDR_CONTACT, "%s", rw->contact);
 	if (rw->session)
 		sip_build_hdr(b, SIP_HDR_TURNPIKE_SESSION, "%s", rw->session);
 	sip_build_copy(b, m, keep, &f);
-	sip_build_body(b, m->content_type, m->body);
+	sip_build_body(b, content_type(m), m->body);
 	return sip_build_done(b);
 }
 
@@ -200,7 +214,7 @@ void relay_start(struct relays *rs, struct txn_server *t, struct sip_msg *m,
 
 	if (!r) {
 		if (done)
-			done(arg, m, NULL, 500);
+			done(arg, m, NULL, 500, NULL);
 		txn_server_reply(t, 500, NULL, NULL);
 		return;
 	}
@@ -211,12 +225,10 @@ void relay_start(struct relays *rs, struct txn_server *t, struct sip_msg *m,
 	r->done = done;
 	r->arg = arg;
 	list_add_tail(&rs->all, &r->node);
-	if (rw->answer_contact)
-		r->answer_contact = strdup(rw->answer_contact);
 	txn_branch(rs->txns, branch);
 	sip_build_init(&b);
 	out = print(r, &b, to, rw, branch);
-	if (out.p && (!rw->answer_contact || r->answer_contact))
+	if (out.p)
 		r->ct = txn_client_new(rs->txns, to->side.flow, branch, out, &events, r);
 	sip_build_fini(&b);
 	if (r->ct) {
@@ -224,7 +236,7 @@ void relay_start(struct relays *rs, struct txn_server *t, struct sip_msg *m,
 		return;
 	}
 	r->st = NULL;
-	tell(r, NULL, 503);
+	tell(r, NULL, 503, NULL);
 	relay_free(r);
 	txn_server_reply(t, 503, NULL, "Retry-After: 5\r\n");
 }

@@ -11,17 +11,17 @@
 struct relays;
 
 struct relay_rewrite {
-	const char *path;	    /* Path value to put on top, or NULL */
-	bool drop_path;		    /* of the request */
-	const char *contact;	    /* replaces every Contact, or NULL */
-	const char *answer_contact; /* whole header lines that replace every Contact of a 2xx, or
-				       NULL */
-	const char *session;	    /* Turnpike-Session toward a link, or NULL */
+	const char *path;    /* Path value to put on top, or NULL */
+	bool drop_path;	     /* of the request */
+	const char *contact; /* replaces every Contact, or NULL */
+	const char *session; /* Turnpike-Session toward a link, or NULL */
 };
 
-/* The final status (m NULL: time-out or transport), before it goes back; never more than once. */
+/* The final status (m NULL: time-out or transport, or status 0: the daemon ends), before it goes
+ * back; once. What it adds to contact (whole Contact lines; NULL without m) replaces every Contact
+ * of the answer. */
 typedef void (*relay_done)(void *arg, const struct sip_msg *request, const struct sip_msg *m,
-			   int status);
+			   int status, struct buf *contact);
 
 struct relays *relays_new(struct txn_layer *txns);
 /* Relays under way end silently. */

@@ -16,6 +16,7 @@ struct side {
 	enum flow_role role;
 	enum conn_transport transport;
 	bool reliable;
+	int link; /* place in its zone of a traversal link, -1 for other flows */
 	struct addr local;
 	struct addr remote;
 	char zone[CONN_ZONE_BYTES];

@@ -14,10 +14,15 @@ bool sip_is_us(struct sip *s, const struct side *from, struct slice uri)
 	const struct system_conf *sys = conf_get(s->snap, "system", NULL);
 	struct sip_uri u;
 	struct addr a;
+	char host[256];
 
 	if (!sip_uri_parse(uri, &u))
 		return false;
 	if (slice_caseeq(u.host, slice_of(sys->name)))
+		return true;
+	/* Phones set to a domain put it into their Route. */
+	if (from->role == FLOW_OUTSIDE && slice_copy(host, sizeof(host), u.host) &&
+	    conf_get(s->snap, "domain", host))
 		return true;
 	if (!addr_parse_ip(u.host, 0, &a))
 		return false;
@@ -152,15 +157,15 @@ static bool to_registration(struct sip *s, const struct side *from, const struct
 			    struct target *out, struct target_refusal *no)
 {
 	struct registration *r = t->boot == s->boot ? registration_get(s->regs, t->id) : NULL;
-	char why[160];
 
-	if (!r || !r->link_zone[0]) {
+	if (!r || !r->link_zone[0] || !r->confirmed || r->link < 0) {
 		sip_refuse(s, no, 404, NULL, "sip.route.registration-gone", "contact token", from,
 			   NULL, "this rewritten contact is not registered any more");
 		return false;
 	}
-	if (!zone_peers_pick(s->zones, r->link_zone, 0, &out->side, why)) {
-		sip_refuse(s, no, 480, NULL, "sip.route.link-down", r->link_zone, from, NULL, why);
+	if (!zone_peers_link(s->zones, r->link_zone, (unsigned)r->link, &out->side)) {
+		sip_refuse(s, no, 480, NULL, "sip.route.link-down", r->link_zone, from, NULL,
+			   "the link to the edge that holds this phone is down");
 		return false;
 	}
 	slice_copy(out->zone, sizeof(out->zone), slice_of(r->link_zone));
@@ -171,28 +176,41 @@ static bool to_registration(struct sip *s, const struct side *from, const struct
 	return true;
 }
 
-/* Who calls from outside? Only a phone that has registered on this very connection, as who it says
- * it is; the PBX asks for its password besides. */
-static bool may_enter(struct sip *s, const struct side *from, const struct sip_msg *m,
-		      struct target_refusal *no)
+/* Has the sender registered on this very connection, as who it says it is? */
+static bool is_registered(struct sip *s, const struct side *from, const struct sip_msg *m)
 {
 	struct registration *r;
 	struct buf aor;
 	bool ok;
 
-	if (from->role != FLOW_OUTSIDE || s->conf->calls_from_outside == SIP_CALLS_ANY)
-		return true;
 	buf_init(&aor, 1024);
 	r = sip_uri_aor(m->from.uri, &aor)
 		    ? registration_on_flow(s->regs, from->flow, buf_slice(&aor))
 		    : NULL;
 	ok = r && slice_eq(slice_of(r->conn.user), buf_slice(&aor));
 	buf_fini(&aor);
-	if (!ok)
-		sip_refuse(s, no, 403, NULL, "sip.outside.not-registered",
-			   "[sip] calls-from-outside", from, NULL,
-			   "the sender has no registration on this connection");
 	return ok;
+}
+
+/* Who calls from outside? Registered phones only; the PBX asks for the password besides. */
+static bool may_enter(struct sip *s, const struct side *from, const struct sip_msg *m,
+		      struct target_refusal *no)
+{
+	if (from->role != FLOW_OUTSIDE || s->conf->calls_from_outside == SIP_CALLS_ANY ||
+	    is_registered(s, from, m))
+		return true;
+	sip_refuse(s, no, 403, NULL, "sip.outside.not-registered", "[sip] calls-from-outside", from,
+		   NULL, "the sender has no registration on this connection");
+	return false;
+}
+
+/* For rules that ask for it. C believes only what it sees itself: that the sender's AOR is
+ * registered by this link. */
+static bool is_authenticated(struct sip *s, const struct side *from, const struct sip_msg *m)
+{
+	if (from->role == FLOW_INSIDE)
+		return strcmp(sip_source_zone(s, from), "default") != 0;
+	return is_registered(s, from, m);
 }
 
 static void refuse_search(struct sip *s, const struct side *from, const struct route_result *r,
@@ -208,13 +226,13 @@ static void refuse_search(struct sip *s, const struct side *from, const struct r
 static bool pick(struct sip *s, const struct route_result *r, unsigned n, struct target *out,
 		 char why[160])
 {
-	unsigned seen = 0;
+	unsigned seen = 0, turn = out->turn;
 
 	for (size_t i = 0; i < r->n_targets; i++) {
 		const struct route_target *t = &r->targets[i];
 
 		for (unsigned k = 0; k < 6; k++) {
-			if (!zone_peers_pick(s->zones, t->zone, k, &out->side, why))
+			if (!zone_peers_pick(s->zones, t->zone, turn, k, &out->side, why))
 				break;
 			if (seen++ < n)
 				continue;
@@ -241,15 +259,14 @@ static bool by_search(struct sip *s, const struct side *from, const struct sip_m
 		*no = (struct target_refusal){ .status = r ? 416 : 500 };
 		goto out;
 	}
-	s->route->search(s->route_self,
-			 &(struct route_query){
-				 .alias = buf_slice(&alias),
-				 .source_zone = slice_of(sip_source_zone(s, from)),
-				 .authenticated = from->role != FLOW_INSIDE ||
-						  strcmp(sip_source_zone(s, from), "default") != 0,
-				 .hop_count = m->max_forwards < 0 ? 70 : m->max_forwards,
-				 .is_method_call = m->method == SIP_INVITE },
-			 session, r);
+	s->route->search(
+		s->route_self,
+		&(struct route_query){ .alias = buf_slice(&alias),
+				       .source_zone = slice_of(sip_source_zone(s, from)),
+				       .authenticated = is_authenticated(s, from, m),
+				       .hop_count = m->max_forwards < 0 ? 70 : m->max_forwards,
+				       .is_method_call = m->method == SIP_INVITE },
+		session, r);
 	if (r->status != ROUTE_FOUND) {
 		refuse_search(s, from, r, no);
 		goto out;
@@ -278,7 +295,8 @@ bool sip_target(struct sip *s, const struct side *from, const struct sip_msg *m,
 	struct sip_uri u;
 	char text[160];
 
-	*out = (struct target){ .max_forwards = (m->max_forwards < 0 ? 70 : m->max_forwards) - 1 };
+	*out = (struct target){ .turn = n ? out->turn : zone_peers_turn(s->zones),
+				.max_forwards = (m->max_forwards < 0 ? 70 : m->max_forwards) - 1 };
 	*no = (struct target_refusal){ .status = 500 };
 	if (out->max_forwards < 0) {
 		sip_refuse(s, no, 483, NULL, "sip.hops", "Max-Forwards", from, session,
@@ -296,10 +314,8 @@ bool sip_target(struct sip *s, const struct side *from, const struct sip_msg *m,
 		return false;
 	}
 	if (w.kind == WALK_FOREIGN) {
-		snprintf(text, sizeof(text), "Route names a stranger: %.100s",
-			 w.foreign.n < 100 ? w.foreign.p : "(long)");
-		text[w.foreign.n < 100 ? strlen("Route names a stranger: ") + w.foreign.n
-				       : strlen(text)] = '\0';
+		snprintf(text, sizeof(text), "Route names a stranger: %.*s",
+			 (int)(w.foreign.n < 100 ? w.foreign.n : 100), w.foreign.p);
 		sip_refuse(s, no, 403, NULL, "sip.route.foreign", "Route", from, session, text);
 		return false;
 	}
@@ -356,8 +372,9 @@ bool sip_reach(struct sip *s, struct slice next_hop, const struct side *old, str
 	}
 	if (old->role == FLOW_OUTSIDE)
 		return false;
-	if (old->role != FLOW_INSIDE)
-		return zone_peers_pick(s->zones, old->zone, 0, out, why);
+	if (old->role != FLOW_INSIDE) /* the same edge, or core, on the link of today */
+		return old->link >= 0 &&
+		       zone_peers_link(s->zones, old->zone, (unsigned)old->link, out);
 	if (literal_hop(next_hop, old, &dest.addr, &dest.transport) &&
 	    !(is_alive && old->reliable && addr_ip_eq(&dest.addr, &old->remote))) {
 		z = *old->zone ? conf_get(s->snap, "zone", old->zone) : NULL;
@@ -367,5 +384,5 @@ bool sip_reach(struct sip *s, struct slice next_hop, const struct side *old, str
 	}
 	if (is_alive)
 		side_of_flow(f, out);
-	return is_alive || zone_peers_pick(s->zones, sip_source_zone(s, old), 0, out, why);
+	return is_alive || zone_peers_pick(s->zones, sip_source_zone(s, old), 0, 0, out, why);
 }

@@ -16,6 +16,7 @@ struct target {
 	char session[CONN_SESSION_BYTES]; /* session of the registration it leads to, or "" */
 	char user[CONN_USER_BYTES];	  /* its AOR, or "" */
 	int max_forwards;
+	unsigned turn; /* round robin: the place where the first try began */
 };
 
 /* Refusals are values: status and a reason for humans (already in the decision trace). */

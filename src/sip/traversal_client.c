@@ -204,6 +204,11 @@ void tc_answer(struct traversal_client *c, const struct sip_msg *m, const char *
 		on_challenge(c, m);
 		return;
 	}
+	if (m->status == 503 && c->state == TC_ACTIVE) {
+		/* Busy, and alive. */
+		timer_start(c->timers, &c->keepalive, c->conf.keepalive_ms);
+		return;
+	}
 	if (m->status >= 300) {
 		struct slice warning = sip_msg_hdr(m, SIP_HDR_WARNING);
 

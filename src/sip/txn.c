@@ -88,9 +88,11 @@ void txn_set_state(struct txn *t, enum txn_state state)
 	t->state = state;
 }
 
-bool txn_table_full(const struct txn_layer *l)
+bool txn_table_full(const struct txn_layer *l, uint64_t flow)
 {
-	return txn_layer_count(l) >= l->conf.max_transactions;
+	uint64_t limit = (uint64_t)l->conf.max_transactions * l->ops->share(l->arg, flow) / 100;
+
+	return txn_layer_count(l) >= limit;
 }
 
 /* Timers that the RFC sets to zero on reliable transports. */

@@ -28,12 +28,16 @@ struct txn_client;
 struct txn_timers {
 	uint32_t t1_ms, t2_ms, t4_ms;
 	uint32_t max_transactions;
+	uint32_t guard_ms; /* a server transaction that nobody answers ends after this */
 };
 
 struct txn_ops {
 	/* 0 or negative errno, which counts as a transport error. */
 	int (*send)(void *arg, uint64_t flow, struct slice message);
 	bool (*is_reliable)(void *arg, uint64_t flow);
+	/* Percent of max_transactions up to which this flow may fill the table: a flood from
+	 * outside must not leave the traversal link without a place. */
+	unsigned (*share)(void *arg, uint64_t flow);
 	/* A request that is new: answer with txn_server_respond(), now or later. m is borrowed. */
 	void (*request)(void *arg, struct txn_server *t, struct sip_msg *m);
 	/* ACK to a 2xx: it has no transaction. */
@@ -72,6 +76,7 @@ int txn_layer_send(struct txn_layer *l, uint64_t flow, struct slice message);
 void txn_layer_flow_closed(struct txn_layer *l, uint64_t flow, const char *why);
 
 /* --- server side --- */
+/* NULL once a final response was sent. */
 struct sip_msg *txn_server_request(const struct txn_server *t);
 uint64_t txn_server_flow(const struct txn_server *t);
 const struct addr *txn_server_from(const struct txn_server *t);

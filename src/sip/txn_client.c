@@ -91,7 +91,7 @@ struct txn_client *txn_client_new(struct txn_layer *l, uint64_t flow, const char
 	struct txn_client *c;
 	struct slice method = { message.p, slice_find(message, ' ') };
 
-	if (txn_table_full(l))
+	if (txn_table_full(l, flow))
 		return NULL;
 	c = calloc(1, sizeof(*c));
 	if (!c)

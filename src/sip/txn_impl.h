@@ -65,7 +65,7 @@ struct txn_layer {
 
 void txn_random_text(struct txn_layer *l, char *out, size_t size);
 void txn_set_state(struct txn *t, enum txn_state state);
-bool txn_table_full(const struct txn_layer *l);
+bool txn_table_full(const struct txn_layer *l, uint64_t flow);
 uint32_t txn_unless_reliable(const struct txn *t, uint32_t ms);
 int txn_server_input(struct txn_layer *l, uint64_t flow, const struct addr *from,
 		     struct sip_msg *m);

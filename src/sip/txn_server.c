@@ -75,7 +75,8 @@ void txn_server_end(struct txn_server *s)
 	htab_del(&t->layer->server, &t->node);
 	if (s->on_end)
 		s->on_end(s->user, s);
-	sip_msg_unref(s->request);
+	if (s->request)
+		sip_msg_unref(s->request);
 	free(t->key);
 	free(t->last);
 	free(s);
@@ -105,6 +106,8 @@ static struct txn_server *server_new(struct txn_layer *l, uint64_t flow, const s
 	timer_init(&s->t.life, on_life, s);
 	txn_random_text(l, s->to_tag, sizeof(s->to_tag));
 	htab_add(&l->server, &s->t.node);
+	/* Whoever forgets to answer must not keep it for ever. */
+	timer_start(l->timers, &s->t.life, l->conf.guard_ms);
 	return s;
 }
 
@@ -180,7 +183,7 @@ int txn_server_input(struct txn_layer *l, uint64_t flow, const struct addr *from
 			resend(s);
 		goto out;
 	}
-	if (txn_table_full(l)) {
+	if (txn_table_full(l, flow)) {
 		send_stateless(l, flow, from, m, 503, NULL, "Retry-After: 5\r\n", "overload");
 		err = -EAGAIN;
 		goto out;
@@ -206,6 +209,9 @@ static void after_final(struct txn_server *s, int status)
 	uint32_t life = 64 * c->t1_ms;
 
 	s->final_sent = true;
+	/* Only repeats are to come, and they are answered from `last`. */
+	sip_msg_unref(s->request);
+	s->request = NULL;
 	if (t->is_invite && status < 300) {
 		txn_set_state(t, TXN_ACCEPTED); /* L */
 	} else if (t->is_invite) {
@@ -245,12 +251,25 @@ int txn_server_respond(struct txn_server *s, int status, struct slice message)
 	return err;
 }
 
+/* An answer that cannot be printed (the request's Via fill it) is never sent: the transaction must
+ * not stay for that. */
+static void give_up(struct txn_server *s)
+{
+	if (s->final_sent)
+		return;
+	s->final_sent = true;
+	txn_set_state(&s->t, TXN_COMPLETED);
+	timer_start(s->t.layer->timers, &s->t.life, 0);
+}
+
 int txn_server_reply(struct txn_server *s, int status, const char *phrase, const char *extra)
 {
 	struct sip_build b;
 	struct slice out;
 	int err = -ENOMEM;
 
+	if (!s->request)
+		return -EALREADY;
 	sip_build_init(&b);
 	sip_build_response(&b, s->request, status, phrase,
 			   status == 100 ? SLICE_NONE : slice_of(s->to_tag), &s->from);
@@ -260,6 +279,8 @@ int txn_server_reply(struct txn_server *s, int status, const char *phrase, const
 	out = sip_build_done(&b);
 	if (out.p)
 		err = txn_server_respond(s, status, out);
+	else if (status >= 200)
+		give_up(s);
 	sip_build_fini(&b);
 	return err;
 }

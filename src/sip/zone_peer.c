@@ -303,6 +303,7 @@ void side_of_flow(const struct flow *f, struct side *out)
 			      .role = flow_role(f),
 			      .transport = flow_transport(f),
 			      .reliable = flow_is_reliable(f),
+			      .link = -1,
 			      .local = *flow_local(f),
 			      .remote = *flow_remote(f) };
 	slice_copy(out->zone, sizeof(out->zone), slice_of(flow_zone(f)));
@@ -330,27 +331,46 @@ static bool peer_side(struct peer *p, struct side *out)
 	if (!f)
 		return false;
 	side_of_flow(f, out);
+	if (zone_is_traversal(p->zone))
+		out->link = (int)p->index;
 	return true;
 }
 
-bool zone_peers_pick(struct zone_peers *zp, const char *zone, unsigned n, struct side *out,
-		     char why[160])
+unsigned zone_peers_turn(struct zone_peers *zp)
+{
+	return zp->turn++;
+}
+
+/* Places in use: configured peers, or links that came in. */
+static unsigned used_places(struct zone_rt *z, struct peer *used[ZONE_MAX_PEERS])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ZONE_MAX_PEERS; i++) {
+		if (z->peers[i].host || z->peers[i].flow)
+			used[n++] = &z->peers[i];
+	}
+	return n;
+}
+
+bool zone_peers_pick(struct zone_peers *zp, const char *zone, unsigned turn, unsigned n,
+		     struct side *out, char why[160])
 {
 	struct zone_rt *z = find(zp, zone);
-	unsigned start, k = 0;
+	struct peer *used[ZONE_MAX_PEERS];
+	unsigned n_used, k = 0;
 
 	if (!z) {
 		snprintf(why, 160, "zone %.60s does not exist or is switched off", zone);
 		return false;
 	}
-	start = n == 0 ? z->next++ : z->next - 1;
+	n_used = used_places(z, used);
 	for (int pass = 0; pass < 2; pass++) {
-		for (unsigned i = 0; i < ZONE_MAX_PEERS; i++) {
-			struct peer *p = &z->peers[(start + i) % ZONE_MAX_PEERS];
+		for (unsigned i = 0; i < n_used; i++) {
+			struct peer *p = used[(turn + i) % n_used];
 
-			if ((!p->host && !p->flow) || (p->health == PEER_FAILED) != (pass == 1))
-				continue;
-			if (k++ >= n && peer_side(p, out))
+			if ((p->health == PEER_FAILED) == (pass == 1) && k++ >= n &&
+			    peer_side(p, out))
 				return true;
 		}
 	}

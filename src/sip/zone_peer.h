@@ -22,10 +22,12 @@ void zone_peers_free(struct zone_peers *zp);
 void zone_peers_configure(struct zone_peers *zp, const struct conf_snapshot *snap);
 /* Stops dialling; links stay until their flows close. */
 void zone_peers_drain(struct zone_peers *zp);
-/* A flow to the zone, the n-th alternative in order of preference (healthy first). False and why
- * when there is none. */
-bool zone_peers_pick(struct zone_peers *zp, const char *zone, unsigned n, struct side *out,
-		     char why[160]);
+/* A number for the next pick(): goes up by one. */
+unsigned zone_peers_turn(struct zone_peers *zp);
+/* A flow to the zone, the n-th alternative beginning at `turn` (healthy peers first, round robin).
+ * False and why when there is none. */
+bool zone_peers_pick(struct zone_peers *zp, const char *zone, unsigned turn, unsigned n,
+		     struct side *out, char why[160]);
 /* The flow of peer `index` of a traversal zone, for tokens that name a link. */
 bool zone_peers_link(struct zone_peers *zp, const char *zone, unsigned index, struct side *out);
 /* Index of the peer whose active link this flow is, or -1. */

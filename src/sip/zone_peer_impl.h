@@ -39,7 +39,6 @@ struct zone_rt {
 	const struct conf_snapshot *snap; /* keeps conf alive */
 	struct peer peers[ZONE_MAX_PEERS];
 	unsigned n_peers;
-	unsigned next; /* round robin */
 	uint64_t refused_flow; /* its refusal is the reason to show, not its end */
 	bool seen;
 };
@@ -52,6 +51,7 @@ struct zone_peers {
 	uint8_t key[32];
 	char name[256]; /* [system] name */
 	bool draining;
+	unsigned turn;
 };
 
 bool zone_is_traversal(const struct zone_rt *z);

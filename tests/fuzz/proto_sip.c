@@ -12,6 +12,22 @@ static void check(bool ok)
 		abort();
 }
 
+/* The parser must see a message end where the frame does: else the next one could be smuggled in.
+ */
+static void same_end(struct slice bytes)
+{
+	struct sip_reject why;
+	struct sip_msg *m;
+
+	if (sip_msg_parse(bytes, true, &m, &why) == 0) {
+		struct slice head = { bytes.p, bytes.n - m->body.n };
+
+		check(slice_ends(head, SLICE("\r\n\r\n")));
+		check(slice_ends(bytes, m->body));
+	}
+	sip_msg_unref(m);
+}
+
 static void frame(struct slice all)
 {
 	size_t scanned = 0, fresh = 0;
@@ -30,6 +46,8 @@ static void frame(struct slice all)
 	if (f.kind == SIP_FRAME_PONG || f.kind == SIP_FRAME_TOO_BIG || all.n == 0)
 		return;
 	check(f.kind == whole.kind && f.n == whole.n);
+	if (f.kind == SIP_FRAME_MESSAGE)
+		same_end((struct slice){ all.p, f.n });
 }
 
 static bool keep(const struct sip_hdr *h, void *arg)

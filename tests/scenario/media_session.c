@@ -49,6 +49,7 @@ static void world_init(struct world *w, bool nat)
 	if (nat) {
 		w->net.nat_inside = w->c_ip;
 		w->net.nat_outside = ip("172.16.0.254", 0);
+		w->net.nat_far = w->e_in;
 		w->net.nat_shift = 3333;
 	}
 	assert_int_equal(node_init(&w->e, &w->net, 1, &es), 0);
@@ -651,13 +652,21 @@ static void hold_mutes_and_comes_back(void **state)
 	mark = w.net.n_got;
 	send_rtp(&w, NULL, &w.pbx, &c, 0xaaaa, 5);
 	assert_int_equal(net_got(&w.net, mark, &w.phone_nat, NULL), 0);
-	/* An hour of hold is not idleness. */
+	/* The PBX holds, too, and plays music: that still flows to where the phone is. */
+	call_up(&w, PHONE_OFFER,
+		"v=0\r\no=x 1 1 IN IP4 192.168.1.5\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+		"m=audio 7000 RTP/AVP 0\r\na=sendonly\r\n");
+	assert_true(has(&w, "c=IN IP4 0.0.0.0\r\n"));
+	mark = w.net.n_got;
+	send_rtp(&w, NULL, &w.pbx, &c, 0xaaaa, 6);
+	assert_int_equal(net_got(&w.net, mark, &w.phone_nat, NULL), 1);
+	/* Minutes of hold are not idleness. */
 	net_pass(&w.net, 600000);
 	assert_int_equal(w.e.n_idle + w.c.n_idle, 0);
 	call_up(&w, PHONE_OFFER, PBX_ANSWER);
 	mark = w.net.n_got;
 	send_rtp(&w, tx, &w.phone_nat, &e, 0xbbbb, 2);
-	send_rtp(&w, NULL, &w.pbx, &c, 0xaaaa, 6);
+	send_rtp(&w, NULL, &w.pbx, &c, 0xaaaa, 7);
 	assert_int_equal(net_got(&w.net, mark, &w.phone_nat, NULL), 1);
 	/* The same again: the same version. */
 	snprintf(version[1], 64, "%.40s", strstr(w.sdp.p, "o="));
@@ -873,6 +882,39 @@ static void serial_forking_turns_the_leg(void **state)
 	world_fini(&w);
 }
 
+/* A phone on IPv6; E's way to C stays IPv4. And E behind static NAT for those on IPv4. */
+static void families_and_public_address(void **state)
+{
+	struct srtp_ctx *tx;
+	struct world w;
+	struct addr e;
+
+	world_init(&w, false);
+	w.e.engine.settings.public_address = ip("192.0.2.200", 0);
+	w.e_out = ip("2001:db8::e", 0);
+	w.phone_nat = ip("2001:db8:1::7", 62000);
+	sessions_open(&w, MEDIA_CRYPTO_NONE);
+	e_session(&w)->legs[OUT].params.ip6 = true;
+	call_up(&w,
+		"v=0\r\no=x 1 1 IN IP6 2001:db8:1::7\r\ns=-\r\nc=IN IP6 2001:db8:1::7\r\nt=0 0\r\n"
+		"m=audio 4000 RTP/SAVP 0\r\na=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:" PHONE_KEY
+		"\r\n",
+		PBX_ANSWER);
+	assert_true(has(&w, "c=IN IP6 2001:db8::e\r\n") && has(&w, " IN IP6 2001:db8::e\r\n"));
+	tx = ctx_of("7 AES_CM_128_HMAC_SHA1_80 inline:" PHONE_KEY);
+	e = e_port(&w, 0);
+	send_rtp(&w, tx, &w.phone_nat, &e, 0xbbbb, 1);
+	assert_int_equal(net_got(&w.net, 0, &w.pbx, NULL), 1);
+	srtp_ctx_free(tx);
+	media_session_free(e_session(&w), "next");
+	media_session_free(c_session(&w), "next");
+	w.e_out = ip("198.51.100.1", 0);
+	sessions_open(&w, MEDIA_CRYPTO_NONE);
+	call_up(&w, PHONE_OFFER, PBX_ANSWER);
+	assert_true(has(&w, "c=IN IP4 192.0.2.200\r\n") && !has(&w, "198.51.100.1"));
+	world_fini(&w);
+}
+
 static void malformed_sdp_is_named(void **state)
 {
 	struct world w;
@@ -976,6 +1018,7 @@ int main(void)
 		cmocka_unit_test(hostile_e_cannot_aim_checks),
 		cmocka_unit_test(ports_run_out_and_come_back),
 		cmocka_unit_test(serial_forking_turns_the_leg),
+		cmocka_unit_test(families_and_public_address),
 		cmocka_unit_test(malformed_sdp_is_named),
 		cmocka_unit_test(plain_rtp_needs_a_run),
 		cmocka_unit_test(want_of_memory_refuses_cleanly),

@@ -92,7 +92,13 @@ static void on_cancelled(void *arg, struct txn_server *t, struct sip_msg *m)
 	calls_cancelled(((struct world *)arg)->calls, t, m);
 }
 
-static const struct txn_ops txn_ops = { net_send, net_reliable, on_request, on_ack, on_cancelled };
+static unsigned net_share(void *arg, uint64_t flow)
+{
+	return 100;
+}
+
+static const struct txn_ops txn_ops = { net_send,   net_reliable, net_share,
+					on_request, on_ack,	  on_cancelled };
 
 /* --- what calls ask --- */
 
@@ -215,7 +221,7 @@ static int64_t clock_ms(void *arg)
 
 static void setup(struct world *w)
 {
-	static const struct txn_timers tt = { 500, 4000, 5000, 100 };
+	static const struct txn_timers tt = { 500, 4000, 5000, 100, 300000 };
 	static const struct calls_conf cc = { 500, 4000, 180000, 2 };
 	static const uint8_t seed[16] = { 3 };
 
@@ -347,8 +353,12 @@ static void in_dialog(struct world *w, uint64_t flow, const char *method, unsign
 	input(w, flow,
 	      "%s sip:x SIP/2.0\r\nVia: SIP/2.0/TLS p;branch=%s\r\nMax-Forwards: 70\r\nFrom: %s\r\n"
 	      "To: %s\r\nCall-ID: %.*s\r\nCSeq: %u %s\r\nContact: <sip:new@10.3.3.3>\r\n"
-	      "Content-Type: application/sdp\r\nContent-Length: %zu\r\n\r\n%s",
-	      method, branch, from, to, SLICE_ARG(ours->call_id), cseq, method, strlen(body), body);
+	      "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
+	      method, branch, from, to, SLICE_ARG(ours->call_id), cseq, method,
+	      strcmp(method, "INFO") == 0 ? "application/dtmf-relay"
+	      : strcmp(body, "mime") == 0 ? "Multipart/mixed"
+					  : "application/sdp",
+	      strlen(body), body);
 }
 
 static void call_up(struct world *w)
@@ -628,7 +638,7 @@ static void endless_ringing_ends(void **state)
 	pass(&w, 179999);
 	assert_int_equal(calls_count(w.calls), 1);
 	pass(&w, 1);
-	assert_int_equal(count(&w, 1, "INVITE", 480), 1);
+	assert_int_equal(count(&w, 1, "INVITE", 408), 1);
 	assert_int_equal(count(&w, 2, "CANCEL", 0), 1);
 	assert_gone(&w);
 	teardown(&w);
@@ -675,6 +685,116 @@ static void own_invite_comes_back(void **state)
 	}
 	assert_int_equal(count(&w, 2, "INVITE", 482), 1);
 	assert_int_equal(calls_count(w.calls), 2);
+	teardown(&w);
+}
+
+/* 13.2.2.4: two phones behind a forking proxy answer; the second one is told that it is over. */
+static void second_fork_is_hung_up(void **state)
+{
+	struct world w;
+	struct sip_msg *b;
+
+	setup(&w);
+	call_up(&w);
+	b = last(&w, 2, "INVITE", 0);
+	input(&w, 2,
+	      "SIP/2.0 200 OK\r\nVia: %.*s\r\nFrom: %.*s\r\nTo: <sip:bob@example.com>;tag=other\r\n"
+	      "Call-ID: %.*s\r\nCSeq: %u INVITE\r\nContact: <sip:bob@10.9.9.9>\r\n"
+	      "Content-Length: 0\r\n\r\n",
+	      SLICE_ARG(sip_msg_hdr(b, SIP_HDR_VIA)), SLICE_ARG(sip_msg_hdr(b, SIP_HDR_FROM)),
+	      SLICE_ARG(b->call_id), b->cseq);
+	assert_int_equal(count(&w, 2, "ACK", 0), 2);
+	assert_slice(last(&w, 2, "ACK", 0)->to_tag, "other");
+	assert_slice(last(&w, 2, "BYE", 0)->to_tag, "other");
+	assert_slice(last(&w, 2, "BYE", 0)->uri, "sip:bob@10.9.9.9");
+	assert_int_equal(calls_count(w.calls), 1);
+	teardown(&w);
+}
+
+/* Nothing but SDP passes in INVITE and UPDATE, however it is spelt; an SDP nowhere else. */
+static void other_bodies_do_not_pass(void **state)
+{
+	struct world w;
+
+	setup(&w);
+	call_up(&w);
+	in_dialog(&w, 2, "UPDATE", 1, "z9hG4bKu", "mime");
+	assert_int_equal(count(&w, 2, "UPDATE", 415), 1);
+	assert_int_equal(count(&w, 1, "UPDATE", 0), 0);
+	in_dialog(&w, 2, "MESSAGE", 2, "z9hG4bKm", "v=0");
+	assert_int_equal(count(&w, 2, "MESSAGE", 415), 1);
+	teardown(&w);
+}
+
+static void lost_phone_ends_the_call_after_a_while(void **state)
+{
+	struct world w;
+
+	setup(&w);
+	call_up(&w);
+	calls_flow_closed(w.calls, 1);
+	w.holds[1] = 0;
+	pass(&w, 31999);
+	assert_int_equal(calls_count(w.calls), 1);
+	pass(&w, 1);
+	assert_int_equal(count(&w, 2, "BYE", 0), 1);
+	assert_int_equal(count(&w, 1, "BYE", 0), 0);
+	assert_gone(&w);
+	/* While it rings nobody waits for a caller who is gone. */
+	invite(&w, "z9hG4bKi2", "v=1");
+	answer(&w, 2, "INVITE", 180, "");
+	calls_flow_closed(w.calls, 1);
+	w.holds[1] = 0;
+	pass(&w, 1);
+	assert_int_equal(count(&w, 2, "CANCEL", 0), 1);
+	teardown(&w);
+}
+
+static void requests_after_the_end_get_481(void **state)
+{
+	struct world w;
+
+	setup(&w);
+	call_up(&w);
+	in_dialog(&w, 1, "BYE", 11, "z9hG4bKb", "");
+	in_dialog(&w, 1, "INFO", 12, "z9hG4bKx", "dtmf");
+	assert_int_equal(count(&w, 1, "INFO", 481), 1);
+	assert_gone(&w);
+	teardown(&w);
+}
+
+/* A re-INVITE that got 100 and then nothing must not block the dialog for ever. */
+static void silent_reinvite_is_given_up(void **state)
+{
+	struct world w;
+
+	setup(&w);
+	call_up(&w);
+	in_dialog(&w, 1, "INVITE", 11, "z9hG4bKr", "hold");
+	answer(&w, 2, "INVITE", 100, "");
+	pass(&w, 180000 + 32000);
+	assert_int_equal(count(&w, 1, "INVITE", 487), 1);
+	assert_int_equal(calls_count(w.calls), 1);
+	in_dialog(&w, 1, "INVITE", 12, "z9hG4bKr2", "hold");
+	assert_int_equal(count(&w, 2, "INVITE", 0), 3);
+	teardown(&w);
+}
+
+/* A Call-ID that is no UTF-8 does not make the call invisible. */
+static void odd_call_id_is_listed(void **state)
+{
+	struct world w;
+	json_t *list;
+
+	setup(&w);
+	input(&w, 1,
+	      "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/TLS phone;branch=z9hG4bKo\r\n"
+	      "Max-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a1\r\n"
+	      "To: <sip:bob@example.com>\r\nCall-ID: c{~\"1\r\nCSeq: 10 INVITE\r\n"
+	      "Contact: <sip:alice@10.1.1.1>\r\nContent-Length: 0\r\n\r\n");
+	list = calls_json(w.calls);
+	assert_int_equal(json_array_size(list), calls_count(w.calls));
+	json_decref(list);
 	teardown(&w);
 }
 
@@ -733,6 +853,12 @@ int main(void)
 		cmocka_unit_test(missing_ack_ends_the_call),
 		cmocka_unit_test(endless_ringing_ends),
 		cmocka_unit_test(refused_offer_and_stranger),
+		cmocka_unit_test(second_fork_is_hung_up),
+		cmocka_unit_test(other_bodies_do_not_pass),
+		cmocka_unit_test(lost_phone_ends_the_call_after_a_while),
+		cmocka_unit_test(requests_after_the_end_get_481),
+		cmocka_unit_test(silent_reinvite_is_given_up),
+		cmocka_unit_test(odd_call_id_is_listed),
 		cmocka_unit_test(own_invite_comes_back),
 		cmocka_unit_test(call_limit),
 		cmocka_unit_test(survives_failing_allocations),

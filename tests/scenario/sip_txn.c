@@ -24,7 +24,7 @@ struct net {
 	int last_status, n_responses, failed, n_done;
 };
 
-static const struct txn_timers conf = { 500, 4000, 5000, 8 };
+static const struct txn_timers conf = { 500, 4000, 5000, 8, 264000 };
 static const struct addr peer = { .ip = { 192, 0, 2, 7 }, .port = 5060, .family = ADDR_IP4 };
 
 static int net_send(void *arg, uint64_t flow, struct slice m)
@@ -64,7 +64,13 @@ static void on_cancelled(void *arg, struct txn_server *t, struct sip_msg *m)
 	txn_server_reply(t, 487, NULL, NULL);
 }
 
-static const struct txn_ops ops = { net_send, net_reliable, on_request, on_ack, on_cancelled };
+static unsigned net_share(void *arg, uint64_t flow)
+{
+	return flow == 9 ? 150 : 100;
+}
+
+static const struct txn_ops ops = { net_send,	net_reliable, net_share,
+				    on_request, on_ack,	      on_cancelled };
 
 static void on_response(void *arg, struct txn_client *c, struct sip_msg *m)
 {
@@ -385,7 +391,7 @@ static void invite_server_accepted(void **state)
 	request(&n, "INVITE", "z9hG4bKs");
 	assert_int_equal(n.n_requests, 1);
 	assert_int_equal(n.n_sent, 1);
-	assert_int_equal(txn_server_reply(n.server, 200, NULL, NULL), 0);
+	assert_int_equal(txn_server_respond(n.server, 200, slice_of(n.sent[0])), 0);
 	assert_int_equal(n.n_sent, 2);
 	assert_int_equal(txn_server_reply(n.server, 486, NULL, NULL), -114); /* EALREADY */
 	request(&n, "ACK", "z9hG4bKt");
@@ -456,6 +462,72 @@ static void full_table_answers_503(void **state)
 	net_fini(&n);
 }
 
+/* An answer that does not fit (the request is all Via) is not sent; the transaction goes all the
+ * same. */
+static void unprintable_answer_leaves_nothing(void **state)
+{
+	struct net n;
+	struct buf text;
+
+	net_init(&n, false);
+	buf_init(&text, 40000);
+	buf_add_str(
+		&text,
+		"OPTIONS sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP p;branch=z9hG4bKbig\r\n");
+	for (int i = 0; i < 200; i++)
+		buf_printf(&text, "v: SIP/2.0/UDP p;branch=z9hG4bK%0120d\r\n", i);
+	buf_add_str(&text,
+		    "From: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>\r\nCall-ID: b\r\n"
+		    "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n");
+	input(&n, text.p);
+	buf_fini(&text);
+	if (n.n_requests)
+		txn_server_reply(n.server, 403, NULL, NULL);
+	pass(&n, 64000);
+	assert_int_equal(txn_layer_count(n.txns), 0);
+	net_fini(&n);
+}
+
+static void unanswered_request_is_dropped_in_the_end(void **state)
+{
+	struct net n;
+
+	net_init(&n, true);
+	request(&n, "OPTIONS", "z9hG4bKo");
+	pass(&n, 263999);
+	assert_int_equal(txn_layer_count(n.txns), 1);
+	pass(&n, 1);
+	assert_int_equal(txn_layer_count(n.txns), 0);
+	net_fini(&n);
+}
+
+/* A flow with a larger share (the traversal link) has places when everybody else's are taken. */
+static void link_has_places_in_a_flood(void **state)
+{
+	struct net n;
+	char branch[32];
+	struct sip_msg *m = NULL;
+	struct sip_reject why;
+
+	net_init(&n, true);
+	for (int i = 0; i < 9; i++) {
+		snprintf(branch, sizeof(branch), "z9hG4bK%d", i);
+		request(&n, "OPTIONS", branch);
+	}
+	assert_int_equal(n.n_requests, 8);
+	assert_int_equal(
+		sip_msg_parse(
+			SLICE("OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/TLS l;branch=z9hG4bKl\r\n"
+			      "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: l\r\n"
+			      "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"),
+			true, &m, &why),
+		0);
+	assert_int_equal(txn_layer_input(n.txns, 9, &peer, m), 0);
+	sip_msg_unref(m);
+	assert_int_equal(n.n_requests, 9);
+	net_fini(&n);
+}
+
 static void one_run(void *arg)
 {
 	struct net n;
@@ -497,6 +569,9 @@ int main(void)
 		cmocka_unit_test(cancel_finds_its_invite),
 		cmocka_unit_test(other_server_keeps_answer),
 		cmocka_unit_test(full_table_answers_503),
+		cmocka_unit_test(unprintable_answer_leaves_nothing),
+		cmocka_unit_test(unanswered_request_is_dropped_in_the_end),
+		cmocka_unit_test(link_has_places_in_a_flood),
 		cmocka_unit_test(survives_failing_allocations),
 	};
 

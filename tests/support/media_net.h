@@ -44,6 +44,7 @@ struct net {
 	struct net_socket sockets[NET_SOCKETS];
 	size_t n_sockets;
 	struct addr nat_inside, nat_outside; /* ADDR_NONE: no NAT */
+	struct addr nat_far;		     /* only on the way there */
 	int nat_shift;			     /* added to ports */
 	bool drop_all;			     /* the path is gone */
 	uint64_t n_delivered;
@@ -89,7 +90,7 @@ static inline void net_translate(struct net *net, struct net_packet *q)
 {
 	if (net->nat_inside.family == ADDR_NONE)
 		return;
-	if (addr_ip_eq(&q->from, &net->nat_inside)) {
+	if (addr_ip_eq(&q->from, &net->nat_inside) && addr_ip_eq(&q->to, &net->nat_far)) {
 		uint16_t port = (uint16_t)(q->from.port + net->nat_shift);
 
 		q->from = net->nat_outside;

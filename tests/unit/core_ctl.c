@@ -178,7 +178,7 @@ static void paths_and_methods(void **state)
 	struct fixture *f = *state;
 	json_t *o = ask(f, "GET", "/v1/nothing", 404);
 
-	assert_string_equal(text_of(o, "error"), "no such command");
+	assert_string_equal(text_of(o, "error"), "no such command here: /v1/nothing");
 	assert_int_equal(json_array_size(json_object_get(o, "commands")), 5);
 	ask(f, "GET", "/", 404);
 	ask(f, "GET", "/v2/alarms", 404);

@@ -142,6 +142,8 @@ static void test_response_refused(void **state)
 	(void)state;
 	assert_true(digest_response_parse(SLICE(R), &r));
 	assert_true(digest_response_parse(SLICE(R ", x=\"a\\\"b\","), &r));
+	assert_true(digest_response_parse(SLICE(R ", qop=auth, cnonce=\"c\", nc=00abCDef"), &r));
+	assert_int_equal(r.nc_value, 0xabcdef);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		char *exact = slice_dup(slice_of(bad[i]));
 
@@ -204,6 +206,9 @@ static void test_challenge(void **state)
 	assert_true(c.stale && c.qop_auth);
 	buf_reset(&b);
 	digest_challenge_print(&b, DIGEST_MD5, SLICE("a\"b"), SLICE("abc"), false);
+	assert_true(b.failed);
+	buf_reset(&b);
+	digest_challenge_print(&b, DIGEST_MD5, SLICE("a\\"), SLICE("abc"), false);
 	assert_true(b.failed);
 	buf_reset(&b);
 	digest_challenge_print(&b, DIGEST_UNKNOWN, SLICE("a"), SLICE("abc"), false);

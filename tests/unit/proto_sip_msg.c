@@ -251,6 +251,41 @@ static void test_names(void **state)
 	reject_line("Bad\x80Name: 1", "Bad Header Name");
 }
 
+/* Compact forms (RFC 3261 7.3.3 and the registry); all others stay as they are. */
+static void test_compact_names(void **state)
+{
+	static const struct {
+		const char *line;
+		const char *name;
+	} forms[] = {
+		{ "b: <sip:a@b>", "Referred-By" },
+		{ "c: a/b", "Content-Type" },
+		{ "E: gzip", "Content-Encoding" },
+		{ "k: path", "Supported" },
+		{ "l: 0", "Content-Length" },
+		{ "M: <sip:a@b>", "Contact" },
+		{ "o: refer", "Event" },
+		{ "r: <sip:a@b>", "Refer-To" },
+		{ "x: 90", "Session-Expires" },
+		{ "a: *", "Accept-Contact" },
+		{ "d: fork", "Request-Disposition" },
+		{ "j: *", "Reject-Contact" },
+		{ "n: x", "Identity-Info" },
+		{ "s: x", "Subject" },
+		{ "U: x", "Allow-Events" },
+		{ "y: x", "Identity" },
+		{ "z: x", "z" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct sip_msg *m = accept_line(forms[i].line);
+
+		check(m->headers[m->n_headers - 1].name, forms[i].name);
+		sip_msg_unref(m);
+	}
+}
+
 static void test_bytes(void **state)
 {
 	static const char nul[] =
@@ -431,6 +466,9 @@ static void test_addresses(void **state)
 		"OPTIONS sip:b@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n"
 		"From: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: c c\r\nCSeq: 1 OPTIONS\r\n\r\n",
 		400, "Bad Call-ID");
+	reject_text("OPTIONS sip:b@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n"
+		    "From: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID:\r\nCSeq: 1 OPTIONS\r\n\r\n",
+		    400, "Bad Call-ID");
 	m = accept_line("Contact: *");
 	check(m->contact, "*");
 	sip_msg_unref(m);
@@ -444,6 +482,18 @@ static void test_addresses(void **state)
 		"Route: <sip:p1;lr>,<sip:p2;lr>\r\nPath: <sip:x>\r\nService-Route: <sip:y>");
 	assert_int_equal(m->n_headers, 9);
 	sip_msg_unref(m);
+}
+
+/* What our scanner lets pass and the second reading refuses. */
+static void test_second_reading(void **state)
+{
+	(void)state;
+	reject_line("Content-Type: text", "Bad Content-Type");
+	reject_line("Session-Expires: soon", "Bad Session-Expires");
+	reject_line("RAck: 1 INVITE", "Bad RAck");
+	reject_line("RSeq: one", "Bad RSeq");
+	reject_line("Contact: a(b <sip:a@a>", "Bad Contact");
+	reject_line("Via: SIP/2.0/UDP a;branch=z9hG4bK{}", "Bad Via");
 }
 
 /* Repeats a line until the message is `total` bytes, then ends it. */
@@ -567,12 +617,14 @@ int main(void)
 		cmocka_unit_test(test_start_lines),
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_compact_names),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_folds),
 		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_repeated),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_second_reading),
 		cmocka_unit_test(test_size_bound),
 		cmocka_unit_test(test_header_bound),
 		cmocka_unit_test(test_refusal_is_answerable),

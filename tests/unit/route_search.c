@@ -105,7 +105,7 @@ static void test_walk(void **state)
 		  "+ rule to-pbx: suffix @example.com matches: zone pbx, alias "
 		  "bob@pbx.example.com, stop\n"
 		  "- rule lab: prefix lab- does not match\n"
-		  "+ rule world: not looked at, nor 0 behind it: rule to-pbx ended the walk\n"
+		  "+ end to-pbx: ends the walk: 1 of higher numbers not looked at\n"
 		  "+ hops pbx: came with 70, goes on with 14" },
 		/* R2: only the first transform, then the rules see the new alias. */
 		{ "9123", "default",
@@ -124,7 +124,7 @@ static void test_walk(void **state)
 		  "+ rule to-pbx: suffix @example.com matches: zone pbx, alias "
 		  "123@pbx.example.com, stop\n"
 		  "- rule lab: prefix lab- does not match\n"
-		  "+ rule world: not looked at, nor 0 behind it: rule to-pbx ended the walk\n"
+		  "+ end to-pbx: ends the walk: 1 of higher numbers not looked at\n"
 		  "+ hops pbx: came with 70, goes on with 14" },
 		/* R5: the rest of the same priority still runs after a stop. */
 		{ "lab-x@example.com", "pbx",
@@ -136,7 +136,7 @@ static void test_walk(void **state)
 		  "+ rule to-pbx: suffix @example.com matches: zone pbx, alias "
 		  "lab-x@pbx.example.com, stop\n"
 		  "+ rule lab: prefix lab- matches: zone lab, alias x@example.com\n"
-		  "+ rule world: not looked at, nor 0 behind it: rule to-pbx ended the walk\n"
+		  "+ end to-pbx: ends the walk: 1 of higher numbers not looked at\n"
 		  "+ hops pbx: came with 70, goes on with 14" },
 		/* Continue: targets of two priorities, in their order. */
 		{ "lab-x@example.org", "pbx",
@@ -339,7 +339,7 @@ static void test_cut(void **state)
 	assert_int_equal(result.n_targets, 2);
 	assert_string_equal(result.targets[0].rule, "first");
 	assert_string_equal(result.targets[1].rule, "beside");
-	assert_non_null(strstr(print(), "rule evil ended the walk"));
+	assert_non_null(strstr(print(), "end evil: ends the walk"));
 	search(&f, "z", "");
 	assert_string_equal(result.cut_by, "");
 	assert_string_equal(result.targets[0].rule, "trunk");

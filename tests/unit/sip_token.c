@@ -15,7 +15,7 @@ static struct token sample(const char *zone)
 {
 	struct token t = { .kind = TOKEN_PEER, .boot = 0xfedcba98, .id = 0x123456789abcdef0 };
 
-	strncpy(t.zone, zone, sizeof(t.zone) - 1);
+	slice_copy(t.zone, sizeof(t.zone), slice_of(zone));
 	return t;
 }
 

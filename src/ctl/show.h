@@ -1,0 +1,21 @@
+#ifndef CTL_SHOW_H
+#define CTL_SHOW_H
+/* Replies of the daemon as text for people. Each takes the JSON object of the reply and appends. */
+#include <jansson.h>
+
+#include "base/buf.h"
+
+typedef void (*show_fn)(const json_t *reply, struct buf *out);
+
+void show_status(const json_t *reply, struct buf *out);
+void show_zones(const json_t *reply, struct buf *out);
+void show_registrations(const json_t *reply, struct buf *out);
+void show_calls(const json_t *reply, struct buf *out);
+void show_connections(const json_t *reply, struct buf *out);
+void show_alarms(const json_t *reply, struct buf *out);
+void show_trace(const json_t *reply, struct buf *out);
+void show_locate(const json_t *reply, struct buf *out);
+/* Any object: `key: value` lines, nested ones indented. */
+void show_object(const json_t *reply, struct buf *out);
+
+#endif
