@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/base64.h"
+#include "core/iso_time.h"
 #include "core/log.h"
 #include "core/trace.h"
 
@@ -542,12 +543,12 @@ json_t *calls_json(struct calls *cs)
 
 	LIST_FOREACH (it, conn_list(cs->conns, CONN_CALL)) {
 		struct call *c = CONTAINER_OF(it, struct call, conn.node);
-		char id[CONN_ID_BYTES];
+		char id[CONN_ID_BYTES], since[ISO_TIME_BYTES];
 		json_t *media = cs->media && c->media
 					? cs->media->describe(cs->media_self, c->media)
 					: NULL;
 		json_t *j =
-			json_pack("{s:s, s:s, s:o, s:o, s:s, s:s, s:I, s:o, s:o}", "id",
+			json_pack("{s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o}", "id",
 				  conn_id_str(&c->conn, id), "session", c->conn.session, "from",
 				  wire_text(c->from), "to", wire_text(c->to), "state",
 				  c->conn.state, "direction",
@@ -555,7 +556,7 @@ json_t *calls_json(struct calls *cs)
 						  c->legs[0].d.side.role == FLOW_TRAVERSAL_CLIENT
 					  ? "inward"
 					  : "outward",
-				  "since", (json_int_t)c->conn.since_wall_s, "legs",
+				  "since", iso_time_s(c->conn.since_wall_s, since), "legs",
 				  json_pack("[o,o]", leg_json(&c->legs[0]), leg_json(&c->legs[1])),
 				  "media", media ? media : json_array());
 
