@@ -42,6 +42,11 @@ static int ring_init(struct ended_ring *r, size_t n_max)
 	return n_max && !r->v ? -ENOMEM : 0;
 }
 
+void conn_table_set_max(struct conn_table *t, uint32_t max)
+{
+	t->ids.max = max;
+}
+
 struct conn_table *conn_table_new(uint32_t max, size_t n_ended, int64_t (*now_ms)(void *),
 				  void *arg)
 {

@@ -59,6 +59,8 @@ struct conn_table;
 struct conn_table *conn_table_new(uint32_t max, size_t n_ended, int64_t (*now_ms)(void *),
 				  void *arg);
 void conn_table_free(struct conn_table *t);
+/* Another bound; what is over it stays. */
+void conn_table_set_max(struct conn_table *t, uint32_t max);
 /* Enters c, whose kind, transport, addresses, parent and close are set. 0 or -ENOSPC (table full).
  */
 int conn_add(struct conn_table *t, struct conn *c);

@@ -22,6 +22,7 @@
 #define MAX_BODY_BYTES	  (64 * 1024)
 #define MAX_HEADERS_BYTES (8 * 1024)
 #define TIMEOUT_S	  10
+#define LEAVE_MS	  2000 /* a socket that was left answers what it was asked */
 #define MAX_TABLES	  32
 #define MAX_ERROR_BYTES	  (64 * 1024)
 #define PREFIX		  "/v1/"
@@ -32,13 +33,20 @@ struct table {
 	void *self;
 };
 
-struct ctl {
-	struct env *env;
+/* One socket that is served. */
+struct endpoint {
 	struct evhttp *http;
 	char *path;
 	dev_t device; /* of the socket file: only our own is removed */
 	ino_t inode;
 	struct conn listener;
+};
+
+struct ctl {
+	struct env *env;
+	struct endpoint *at;
+	struct endpoint *old; /* being left: answers under way still go out */
+	struct timer leave;
 	struct table tables[MAX_TABLES];
 	size_t n_tables;
 };
@@ -93,7 +101,7 @@ static long client_enter(struct ctl *c, struct evhttp_request *req)
 	client->ctl = c;
 	client->conn.kind = CONN_CONTROL;
 	client->conn.transport = CONN_UNIX;
-	client->conn.parent = c->listener.id;
+	client->conn.parent = c->at ? c->at->listener.id : 0;
 	client->conn.state = "open";
 	snprintf(client->conn.user, sizeof(client->conn.user), "uid %ld", uid);
 	if (conn_add(c->env->conns, &client->conn) < 0) {
@@ -217,7 +225,7 @@ static void on_request(struct evhttp_request *req, void *arg)
 }
 
 /* Takes fd over, whatever happens. */
-static int serve(struct ctl *c, int fd)
+static int serve(struct ctl *c, struct endpoint *e, int fd)
 {
 	struct event_base *base = loop_base(c->env->loop);
 	unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC;
@@ -228,75 +236,121 @@ static int serve(struct ctl *c, int fd)
 		close(fd);
 		return -ENOMEM;
 	}
-	c->http = evhttp_new(base);
-	if (!c->http || !evhttp_bind_listener(c->http, listener)) {
+	e->http = evhttp_new(base);
+	if (!e->http || !evhttp_bind_listener(e->http, listener)) {
 		evconnlistener_free(listener);
 		return -ENOMEM;
 	}
-	evhttp_set_max_body_size(c->http, MAX_BODY_BYTES);
-	evhttp_set_max_headers_size(c->http, MAX_HEADERS_BYTES);
-	evhttp_set_timeout(c->http, TIMEOUT_S);
-	evhttp_set_allowed_methods(c->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+	evhttp_set_max_body_size(e->http, MAX_BODY_BYTES);
+	evhttp_set_max_headers_size(e->http, MAX_HEADERS_BYTES);
+	evhttp_set_timeout(e->http, TIMEOUT_S);
+	evhttp_set_allowed_methods(e->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
 						    EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE);
-	evhttp_set_gencb(c->http, on_request, c);
+	evhttp_set_gencb(e->http, on_request, c);
 	return 0;
 }
 
-static void enter_listener(struct ctl *c)
+static void endpoint_free(struct ctl *c, struct endpoint *e)
 {
-	c->listener.kind = CONN_LISTENER;
-	c->listener.transport = CONN_UNIX;
-	c->listener.state = "listening";
-	slice_copy(c->listener.user, sizeof(c->listener.user), slice_of(c->path));
-	/* Without room in the table it serves all the same. */
-	conn_add(c->env->conns, &c->listener);
+	struct stat st;
+
+	if (!e)
+		return;
+	/* Closes the listener and every client, whose entries end by client_gone(). */
+	if (e->http)
+		evhttp_free(e->http);
+	conn_end(c->env->conns, &e->listener, "stopped");
+	if (e->inode && lstat(e->path, &st) == 0 && st.st_ino == e->inode && st.st_dev == e->device)
+		unlink(e->path);
+	free(e->path);
+	free(e);
 }
 
-struct ctl *ctl_new(struct env *env, const char *path, const char *group, int *error)
+static struct endpoint *endpoint_new(struct ctl *c, const char *path, const char *group, int *error)
 {
-	struct ctl *c = calloc(1, sizeof(*c));
+	struct endpoint *e = calloc(1, sizeof(*e));
 	struct stat st = { 0 };
 	int fd, r = -ENOMEM;
 
-	if (c)
-		c->env = env;
-	if (!c || !(c->path = strdup(path)))
+	if (!e || !(e->path = strdup(path)))
 		goto out;
 	fd = r = ctl_socket_listen(path, group);
 	if (r < 0)
 		goto out;
 	if (lstat(path, &st) == 0) {
-		c->device = st.st_dev;
-		c->inode = st.st_ino;
+		e->device = st.st_dev;
+		e->inode = st.st_ino;
 	}
-	r = serve(c, fd);
-	if (r < 0) {
-		unlink(path);
+	r = serve(c, e, fd);
+	if (r < 0)
 		goto out;
-	}
-	enter_listener(c);
-	r = ctl_add(c, ctl_commands, env);
+	e->listener.kind = CONN_LISTENER;
+	e->listener.transport = CONN_UNIX;
+	e->listener.state = "listening";
+	slice_copy(e->listener.user, sizeof(e->listener.user), slice_of(path));
+	/* Without room in the table it serves all the same. */
+	conn_add(c->env->conns, &e->listener);
 out:
-	*error = r;
-	if (r == 0)
+	*error = r < 0 ? r : 0;
+	if (r >= 0)
+		return e;
+	endpoint_free(c, e);
+	return NULL;
+}
+
+static void on_leave(void *arg)
+{
+	struct ctl *c = arg;
+
+	endpoint_free(c, c->old);
+	c->old = NULL;
+}
+
+struct ctl *ctl_new(struct env *env, const char *path, const char *group, int *error)
+{
+	struct ctl *c = calloc(1, sizeof(*c));
+
+	*error = -ENOMEM;
+	if (!c)
+		return NULL;
+	c->env = env;
+	timer_init(&c->leave, on_leave, c);
+	c->at = endpoint_new(c, path, group, error);
+	if (c->at)
+		*error = ctl_add(c, ctl_commands, env);
+	if (*error == 0)
 		return c;
 	ctl_free(c);
 	return NULL;
 }
 
+int ctl_move(struct ctl *c, const char *path, const char *group)
+{
+	struct endpoint *next;
+	int error;
+
+	if (strcmp(path, c->at->path) == 0) {
+		/* The same file with another group: no second socket can stand there. */
+		return ctl_socket_own(path, group);
+	}
+	next = endpoint_new(c, path, group, &error);
+	if (!next)
+		return error;
+	if (c->old)
+		on_leave(c);
+	c->old = c->at;
+	c->at = next;
+	timer_start(loop_timers(c->env->loop), &c->leave, LEAVE_MS);
+	return 0;
+}
+
 void ctl_free(struct ctl *c)
 {
-	struct stat st;
-
 	if (!c)
 		return;
-	/* Closes the listener and every client, whose entries end by client_gone(). */
-	if (c->http)
-		evhttp_free(c->http);
-	conn_end(c->env->conns, &c->listener, "stopped");
-	if (c->inode && lstat(c->path, &st) == 0 && st.st_ino == c->inode && st.st_dev == c->device)
-		unlink(c->path);
-	free(c->path);
+	timer_stop(loop_timers(c->env->loop), &c->leave);
+	endpoint_free(c, c->old);
+	endpoint_free(c, c->at);
 	free(c);
 }
 

@@ -29,6 +29,10 @@ struct ctl_command {
 
 /* Binds path (unlinks a dead socket of that path, refuses a live one). group may be NULL. */
 struct ctl *ctl_new(struct env *env, const char *path, const char *group, int *error);
+/* Serves path from now on; what was asked on the old one is still answered there for two seconds,
+ * then its file goes. The same path: only the group changes. 0, or negative errno and nothing
+ * changed. */
+int ctl_move(struct ctl *c, const char *path, const char *group);
 void ctl_free(struct ctl *c);
 /* cmds lives as long as ctl; ends with name NULL. 0, -EEXIST (a name is taken) or -ENOSPC. */
 int ctl_add(struct ctl *c, const struct ctl_command *cmds, void *self);

@@ -16,6 +16,8 @@
  * or -EADDRINUSE (somebody listens), -EEXIST (path is something else), -EINVAL (no such group), or
  * what the system said. */
 int ctl_socket_listen(const char *path, const char *group);
+/* Group and mode of a socket file that is ours. */
+int ctl_socket_own(const char *path, const char *group);
 /* User id at the other end; -1 when the kernel does not say. */
 long ctl_socket_peer_uid(int fd);
 

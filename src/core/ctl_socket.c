@@ -64,7 +64,7 @@ static int find_group(const char *name, gid_t *gid)
 	return r ? -r : found ? 0 : -EINVAL;
 }
 
-static int open_to_group(const char *path, const char *group)
+int ctl_socket_own(const char *path, const char *group)
 {
 	gid_t gid = (gid_t)-1;
 	int r = group && group[0] ? find_group(group, &gid) : 0;
@@ -96,7 +96,7 @@ int ctl_socket_listen(const char *path, const char *group)
 		goto out;
 	}
 	bound = true;
-	r = open_to_group(path, group);
+	r = ctl_socket_own(path, group);
 	if (r == 0 && listen(fd, BACKLOG) < 0)
 		r = -errno;
 out:

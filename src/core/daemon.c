@@ -32,6 +32,7 @@
 #define DRAIN_POLL_MS	  100
 #define CERT_CHECK_MS	  (60 * 60 * 1000)
 #define ALARM_REJECTED	  "config-rejected"
+#define ALARM_CONTROL	  "control-socket"
 
 static int64_t loop_clock(void *arg)
 {
@@ -295,6 +296,21 @@ static void say_rejected(struct daemon *d, struct buf *errors)
 		    SLICE_ARG(first));
 }
 
+static void move_control(struct daemon *d, const struct system_conf *conf)
+{
+	int error = ctl_move(d->env.ctl, conf->control_socket, conf->control_group);
+
+	if (error) {
+		log_error(d->env.log, "config.control-socket", "path=%s error=%s kept=old",
+			  conf->control_socket, strerror(-error));
+		alarm_raise(d->env.alarms, ALARM_CONTROL, "", ALARM_ERROR,
+			    "correct [system] control-socket or control-group and reload",
+			    "%s cannot be served: %s", conf->control_socket, strerror(-error));
+	} else {
+		alarm_clear(d->env.alarms, ALARM_CONTROL, "");
+	}
+}
+
 /* Nothing can fail any more that could be undone. */
 static void apply(struct daemon *d, struct conf_snapshot *next)
 {
@@ -308,8 +324,11 @@ static void apply(struct daemon *d, struct conf_snapshot *next)
 	if (keys[0])
 		log_warn(d->env.log, "config.restart-needed", "keys=\"%s\"", keys);
 	log_set_level(d->env.log, (enum log_level)conf->log_level);
+	conn_table_set_max(d->env.conns, conf->max_connections);
+	move_control(d, conf);
 	modules_apply(d->env.modules, next);
 	conf_swap(d->env.conf, next);
+	check_descriptors(d);
 	alarm_clear(d->env.alarms, ALARM_REJECTED, d->options->conf_path);
 	log_info(d->env.log, "config.loaded", "file=%s", d->options->conf_path);
 }

@@ -156,5 +156,19 @@ def rewritten_contacts(c):
                             for r in c.core.ctl("registrations")["registrations"]), 10, "dave gone")
 
 
+@play.check
+def settings_change_live(c):
+    """the control socket moves and the box gets another name by SIGHUP, without a restart"""
+    old, pid = c.core.socket, c.core.process.pid
+    c.core.socket = c.lab.work / "moved.sock"
+    c.core.edit(str(old), str(c.core.socket), reload=False)
+    c.core.edit("name = core1.example.com", "name = core-renamed.example.com")
+    c.core.wait(lambda: c.core.socket.exists() and c.core.status_or_none(), 10, "the new socket")
+    c.core.wait(lambda: not old.exists(), 10, "the end of the old socket")
+    expect(c.core.ctl("status")["name"] == "core-renamed.example.com", c.core.ctl("status"))
+    expect(c.core.process.pid == pid and c.core.process.poll() is None, "it was restarted")
+    c.pair.wait_link()
+
+
 if __name__ == "__main__":
     sys.exit(play.run(Cast))
