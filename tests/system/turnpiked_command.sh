@@ -3,7 +3,7 @@
 # usage: turnpiked_command.sh [path of turnpiked]. Exit 0 passed, 1 failed.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
-bin=${1:-${TURNPIKED:-turnpiked}}
+bin=${1:-${TURNPIKED:-${TURNPIKE_BUILD:-$root/build/release}/turnpiked}}
 dir=$(mktemp -d /tmp/tp-command-XXXXXX)
 failed=0
 pid=
