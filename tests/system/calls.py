@@ -94,6 +94,24 @@ def holds(c):
 
 
 @play.check
+def early_media(c):
+    """183 with SDP from inside opens the media both boxes before the answer; after it the tone is heard"""
+    alice, early = c.outside("alice"), c.inside("bob", name="bob-early", answer="early")
+    c.leave(c.inside("bob"))
+    c.pbx.wait_contacts("bob", 1)
+    alice.dial(early.uri)
+    for box in (c.edge, c.core):
+        call = box.wait(lambda b=box: next((x for x in b.ctl("calls")["calls"] if x["media"]
+                                            and x["media"][0]["active"]), None), 10, "early media")
+        expect(call["state"] == "ringing", call)
+    early.accept()
+    alice.wait_established()
+    c.heard(alice, early)
+    c.hang_up(alice, early)
+    c.leave(early)
+
+
+@play.check
 def cancels(c):
     """the caller gives up while it rings, both ways"""
     alice, bob = c.outside("alice"), c.inside("bob")
