@@ -70,7 +70,8 @@ def all_tests():
     for noun in names_in("system", ".py") + names_in("system", ".sh"):
         file = next(f for f in (f"tests/system/{noun}.py", f"tests/system/{noun}.sh")
                     if os.path.exists(os.path.join(TOP, f)))
-        tests[f"system_{noun}"] = ("release", [file])
+        shell = sys.executable if file.endswith(".py") else "sh"
+        tests[f"system_{noun}"] = ("release", [shell, file])
     return tests
 
 
