@@ -91,6 +91,11 @@ static bool tag_proves(struct latch *l, const struct latch_packet *pkt, const st
 
 	if (pkt->kind == LATCH_PACKET_OTHER)
 		return false;
+	/* What the latched source says in RTCP is not checked, so how new a report is cannot be
+	 * known: RTCP follows RTP to a new address and never leads. */
+	if (pkt->kind == LATCH_PACKET_RTCP && latch_proved(l) &&
+	    !(l->ally && latch_proved(l->ally) && addr_ip_eq(&pkt->from, &l->ally->remote)))
+		return false;
 	if (over(&l->n_checks, &l->checks_since_ms, LATCH_MAX_CHECKS, LATCH_CHECKS_MS, now_ms))
 		return false;
 	known = source_find(l, pkt);
@@ -157,6 +162,25 @@ static bool proves(struct latch *l, const struct latch_packet *pkt, const struct
 	return false;
 }
 
+/* Keeps up with the latched source. Its first packet under a new SSRC must prove itself: the
+ * address can be forged, and made-up SSRCs must not push out the real one. */
+static void follow(struct latch *l, const struct latch_packet *pkt, const struct latch_ops *ops,
+		   void *arg, int64_t now_ms)
+{
+	uint32_t none;
+
+	if (!source_find(l, pkt)) {
+		if (over(&l->n_checks, &l->checks_since_ms, LATCH_MAX_CHECKS, LATCH_CHECKS_MS,
+			 now_ms))
+			return;
+		if (!ops->verify(arg, pkt, 0, &none)) {
+			l->n_checks++;
+			return;
+		}
+	}
+	source_note(l, pkt, rtp_index(l, pkt));
+}
+
 enum latch_verdict latch_input(struct latch *l, const struct latch_packet *pkt,
 			       const struct latch_ops *ops, void *arg, int64_t now_ms)
 {
@@ -165,7 +189,7 @@ enum latch_verdict latch_input(struct latch *l, const struct latch_packet *pkt,
 	if (latched && addr_eq(&pkt->from, &l->remote)) {
 		l->heard_ms = now_ms;
 		if (l->rule == LATCH_TAG && pkt->kind == LATCH_PACKET_RTP)
-			source_note(l, pkt, rtp_index(l, pkt));
+			follow(l, pkt, ops, arg, now_ms);
 		return LATCH_PASS;
 	}
 	if (latched &&

@@ -95,6 +95,41 @@ static struct mux_source *source_find(const struct mux *m, const struct mux_key 
 	return node ? CONTAINER_OF(node, struct mux_source, node) : NULL;
 }
 
+/* Was this check seen before, from another source? Repeats of the same source are retransmissions.
+ */
+static bool is_recorded(const struct mux_end *end, const struct mux_source *s, uint64_t tid,
+			const struct mux_key *key)
+{
+	if (!s->bound || memcmp(&s->key, key, sizeof(*key)) == 0)
+		return false;
+	for (unsigned i = 0; i < MUX_N_TIDS; i++) {
+		if (end->tids[i] == tid)
+			return true;
+	}
+	return false;
+}
+
+/* May this valid check bind the component to where it came from? A source that still talks keeps
+ * its place; a move waits for its silence. */
+static bool may_bind(struct mux_end *end, struct mux_source *s, const struct stun_msg *msg,
+		     const struct mux_key *key, int64_t now_ms)
+{
+	uint64_t tid;
+
+	memcpy(&tid, msg->tid, sizeof(tid));
+	if (is_recorded(end, s, tid, key))
+		return false;
+	if (s->bound && memcmp(&s->key, key, sizeof(*key)) != 0 &&
+	    now_ms - s->packet_ms < MUX_QUIET_MS)
+		return false;
+	for (unsigned i = 0; i < MUX_N_TIDS; i++) {
+		if (end->tids[i] == tid)
+			return true;
+	}
+	end->tids[end->next_tid++ % MUX_N_TIDS] = tid;
+	return true;
+}
+
 /* A valid check binds the component to its source. The source may be bound elsewhere (a NAT gave
  * the port to another stream): the newest proof wins. */
 static void source_bind(struct mux *m, struct mux_source *s, uint32_t socket,
@@ -103,7 +138,7 @@ static void source_bind(struct mux *m, struct mux_source *s, uint32_t socket,
 	struct mux_key key = key_of(socket, from);
 	struct mux_source *other = source_find(m, &key);
 
-	s->heard_ms = now_ms;
+	s->heard_ms = s->packet_ms = now_ms;
 	if (other == s)
 		return;
 	if (other)
@@ -147,6 +182,14 @@ static void stun_input(struct mux *m, uint32_t socket, const struct mux_packet *
 		r.remote_ufrag = slice_of(end->remote_ufrag);
 		verdict = ice_request_answer(&r, &msg, out, &n, &nominated);
 	}
+	if (verdict == ICE_PROVED) {
+		struct mux_key key = key_of(socket, &pkt->from);
+
+		if (!may_bind(end, &end->sources[socket % 2], &msg, &key, pkt->now_ms)) {
+			verdict = ICE_DROP;
+			n = 0;
+		}
+	}
 	if (verdict == ICE_DROP)
 		m->n_bad_check++;
 	if (verdict == ICE_PROVED)
@@ -165,10 +208,12 @@ void mux_input(struct mux *m, uint32_t socket, struct mux_packet *pkt)
 		return;
 	}
 	s = source_find(m, &key);
-	if (s)
-		m->ops->input(m->arg, s->end, s->component, pkt);
-	else
+	if (!s) {
 		m->n_unknown++;
+		return;
+	}
+	s->packet_ms = pkt->now_ms;
+	m->ops->input(m->arg, s->end, s->component, pkt);
 }
 
 const struct addr *mux_remote(const struct mux_end *end, unsigned component, int64_t now_ms)

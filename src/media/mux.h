@@ -15,7 +15,12 @@
 #include "base/htab.h"
 #include "media/ice_lite.h"
 
-enum { MUX_CONSENT_MS = 30000, MUX_N_COMPONENTS = 2 };
+enum {
+	MUX_CONSENT_MS = 30000,
+	MUX_N_COMPONENTS = 2,
+	MUX_QUIET_MS = 1000, /* silence after which another source may take over */
+	MUX_N_TIDS = 32,     /* checks remembered by transaction id */
+};
 
 struct mux_end;
 
@@ -32,7 +37,8 @@ struct mux_source {
 	struct mux_end *end;
 	unsigned component;
 	bool bound;
-	int64_t heard_ms; /* last valid check */
+	int64_t heard_ms;  /* last valid check */
+	int64_t packet_ms; /* last packet of any kind */
 };
 
 struct mux_end {
@@ -41,6 +47,9 @@ struct mux_end {
 	char remote_ufrag[ICE_UFRAG_BYTES]; /* "": not known yet, any will do */
 	uint32_t pair;
 	struct mux_source sources[MUX_N_COMPONENTS];
+	/* Transaction ids of the last checks: one that comes again from elsewhere was recorded. */
+	uint64_t tids[MUX_N_TIDS];
+	unsigned next_tid;
 	bool entered;
 };
 

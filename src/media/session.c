@@ -183,6 +183,10 @@ static int addresses_check(struct media_session *s, unsigned from, const struct 
 		enum desc_addr_verdict v =
 			media_desc_addr(&w, p->kind, &p->signalling_peer, both[i]);
 
+		/* 0.0.0.0 means hold in a c= line and nothing in an a=rtcp one: the kernel would
+		 * take it for this host. */
+		if (i == 1 && !d->hold && addr_class(&d->rtcp) == ADDR_UNSPECIFIED)
+			v = DESC_ADDR_CLASS;
 		if (v == DESC_ADDR_OK)
 			continue;
 		r->status = 403;

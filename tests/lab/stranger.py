@@ -13,8 +13,8 @@ SPRAY_PPS = 5000  # what a receiver under a sanitizer keeps up with
 
 
 class Stranger:
-    """Stranger(lab.inet, "198.51.100.66", ssrc=0xbadcafe). An address the namespace does not have yet
-    is added to its eth0."""
+    """Stranger(lab.inet, "198.51.100.66", ssrc=0xbadcafe). An address the namespace does not have
+    yet is added to its eth0."""
 
     def __init__(self, netns, host=None, ssrc=0xbadcafe):
         self.host = host or netns.v4

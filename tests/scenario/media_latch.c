@@ -125,14 +125,37 @@ static void checks_of_strangers_are_limited(void **state)
 static void srtcp_index_counts_apart_from_rtp(void **state)
 {
 	struct keys k = { .good = true, .index = 5 };
+	struct latch l, rtp_latch;
+
+	start(&rtp_latch, LATCH_TAG);
+	start(&l, LATCH_TAG);
+	l.ally = &rtp_latch;
+	assert_int_equal(rtp(&rtp_latch, &k, &a, 7, 60000, 0), LATCH_LATCHED); /* same SSRC */
+	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &a, &k, 0), LATCH_LATCHED);
+	k.index = 6;
+	/* RTCP never leads: the tag is good, and RTP is still at the old address. */
+	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &b, &k, 0), LATCH_DROP);
+	assert_int_equal(rtp(&rtp_latch, &k, &b, 7, 60001, 0), LATCH_MOVED);
+	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &b, &k, 0), LATCH_MOVED);
+	assert_int_equal(rtp(&rtp_latch, &k, &a, 7, 60002, 0), LATCH_MOVED);
+	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &a, &k, 0), LATCH_DROP); /* the same again */
+}
+
+/* Packets in the name of the latched source under made-up SSRCs do not push out what is known of
+ * it. */
+static void made_up_ssrcs_change_nothing(void **state)
+{
+	struct keys k = { .good = true };
 	struct latch l;
 
 	start(&l, LATCH_TAG);
-	assert_int_equal(rtp(&l, &k, &a, 7, 60000, 0), LATCH_LATCHED); /* same SSRC as below */
-	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &b, &k, 0), LATCH_MOVED);
-	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &a, &k, 0), LATCH_DROP); /* the same again */
-	k.index = 6;
-	assert_int_equal(other(&l, LATCH_PACKET_RTCP, &a, &k, 0), LATCH_MOVED);
+	assert_int_equal(rtp(&l, &k, &a, 1, 100, 0), LATCH_LATCHED);
+	k.good = false;
+	for (uint32_t ssrc = 50; ssrc < 70; ssrc++)
+		assert_int_equal(rtp(&l, &k, &a, ssrc, 1, 0), LATCH_PASS);
+	k.good = true;
+	assert_int_equal(rtp(&l, &k, &b, 1, 100, 0), LATCH_DROP); /* recorded */
+	assert_int_equal(rtp(&l, &k, &b, 1, 101, 0), LATCH_MOVED);
 }
 
 static void a_new_key_starts_numbering_anew(void **state)
@@ -256,6 +279,7 @@ int main(void)
 		cmocka_unit_test(moves_are_limited),
 		cmocka_unit_test(checks_of_strangers_are_limited),
 		cmocka_unit_test(srtcp_index_counts_apart_from_rtp),
+		cmocka_unit_test(made_up_ssrcs_change_nothing),
 		cmocka_unit_test(a_new_key_starts_numbering_anew),
 		cmocka_unit_test(the_signalled_address_proves_plain_rtp),
 		cmocka_unit_test(a_run_in_order_proves_plain_rtp),

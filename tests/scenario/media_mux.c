@@ -14,6 +14,8 @@ struct box {
 	unsigned n_sent;
 	struct mux_end *last;
 	unsigned last_component, n_input;
+	uint32_t n_checks; /* each has a transaction id of its own ... */
+	bool repeat_check; /* ... but for one that was recorded */
 };
 
 static void box_send(void *arg, uint32_t socket, const struct addr *to, const void *p, size_t n)
@@ -75,11 +77,14 @@ static void packet(struct box *b, uint32_t socket, const struct addr *from, cons
 static void check(struct box *b, uint32_t socket, const struct addr *from,
 		  const struct mux_end *end, const char *pwd, int64_t now)
 {
-	static const uint8_t tid[STUN_TID_BYTES] = "0123456789a";
+	uint8_t tid[STUN_TID_BYTES] = "0123456789a";
 	char username[2 * ICE_UFRAG_BYTES];
 	struct stun_build build;
 	uint8_t p[512];
 
+	memcpy(tid, &b->n_checks, sizeof(b->n_checks));
+	if (!b->repeat_check)
+		b->n_checks++;
 	snprintf(username, sizeof(username), "%s:them", end->local.ufrag);
 	stun_build_start(&build, p, sizeof(p), STUN_CLASS_REQUEST, STUN_METHOD_BINDING, tid);
 	stun_build_username(&build, slice_of(username));
@@ -161,6 +166,33 @@ static void nothing_is_sent_but_answers_to_valid_checks(void **state)
 	mux_fini(&b.mux);
 }
 
+/* A valid check that somebody recorded and sends from elsewhere takes no stream away, nor does a
+ * new one while the source that is there still talks. */
+static void a_recorded_check_moves_nothing(void **state)
+{
+	struct addr core = ip("192.0.2.2", 50000), thief = ip("198.51.100.9", 7000);
+	struct box b;
+
+	box_init(&b, 8);
+	assert_int_equal(mux_add(&b.mux, &b.ends[0]), 0);
+	b.repeat_check = true;
+	check(&b, 0, &core, &b.ends[0], NULL, 0);
+	check(&b, 0, &core, &b.ends[0], NULL, 100); /* a retransmission */
+	assert_int_equal(b.n_sent, 2);
+	check(&b, 0, &thief, &b.ends[0], NULL, 20000); /* long after all was quiet */
+	assert_int_equal(b.n_sent, 2);
+	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 20000), &core));
+	b.repeat_check = false;
+	b.n_checks++;
+	media(&b, 0, &core, 21000);
+	check(&b, 0, &thief, &b.ends[0], NULL, 21000 + MUX_QUIET_MS - 1);
+	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 22000), &core));
+	check(&b, 0, &thief, &b.ends[0], NULL, 21000 + MUX_QUIET_MS);
+	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 22000), &thief));
+	mux_del(&b.mux, &b.ends[0]);
+	mux_fini(&b.mux);
+}
+
 static void a_check_moves_the_stream(void **state)
 {
 	struct addr old = ip("192.0.2.2", 50000), new = ip("192.0.2.2", 61000);
@@ -236,6 +268,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(streams_are_told_apart),
 		cmocka_unit_test(nothing_is_sent_but_answers_to_valid_checks),
+		cmocka_unit_test(a_recorded_check_moves_nothing),
 		cmocka_unit_test(a_check_moves_the_stream),
 		cmocka_unit_test(consent_runs_out),
 		cmocka_unit_test(the_table_is_bounded),
