@@ -29,6 +29,7 @@ void latch_signal(struct latch *l, enum latch_rule rule, const struct addr *sign
 void latch_new_key(struct latch *l)
 {
 	memset(l->sources, 0, sizeof(l->sources));
+	l->evicted = false;
 }
 
 static struct latch_source *source_find(struct latch *l, const struct latch_packet *pkt)
@@ -56,6 +57,7 @@ static void source_note(struct latch *l, const struct latch_packet *pkt, uint64_
 		l->last_source = l->next_source;
 		l->next_source = (l->next_source + 1) % LATCH_N_SOURCES;
 		s = &l->sources[l->last_source];
+		l->evicted = l->evicted || s->used;
 		*s = (struct latch_source){ .ssrc = pkt->ssrc,
 					    .newest = index,
 					    .rtcp = pkt->kind == LATCH_PACKET_RTCP,
@@ -63,6 +65,8 @@ static void source_note(struct latch *l, const struct latch_packet *pkt, uint64_
 	}
 	if (index > s->newest)
 		s->newest = index;
+	if (index > s->verified)
+		s->verified = index;
 }
 
 static uint64_t rtp_index(struct latch *l, const struct latch_packet *pkt)
@@ -99,6 +103,8 @@ static bool tag_proves(struct latch *l, const struct latch_packet *pkt, const st
 	if (over(&l->n_checks, &l->checks_since_ms, LATCH_MAX_CHECKS, LATCH_CHECKS_MS, now_ms))
 		return false;
 	known = source_find(l, pkt);
+	if (!known && l->evicted && !addr_eq(&pkt->from, &l->remote))
+		return false;
 	if (pkt->kind == LATCH_PACKET_RTP) {
 		index = rtp_index(l, pkt);
 		if (known && index <= known->newest)
@@ -162,23 +168,22 @@ static bool proves(struct latch *l, const struct latch_packet *pkt, const struct
 	return false;
 }
 
-/* Keeps up with the latched source. Its first packet under a new SSRC must prove itself: the
- * address can be forged, and made-up SSRCs must not push out the real one. */
+/* Keeps up with the latched source, whose address can be forged: an unchecked packet is believed
+ * only close ahead of the last one that was checked, and the first of an SSRC must prove itself. So
+ * nobody makes us forget what was seen, or take the real packets for old ones; one packet in
+ * LATCH_AHEAD is checked. */
 static void follow(struct latch *l, const struct latch_packet *pkt, const struct latch_ops *ops,
 		   void *arg, int64_t now_ms)
 {
-	uint32_t none;
+	struct latch_source *s = source_find(l, pkt);
+	uint64_t index = rtp_index(l, pkt);
 
-	if (!source_find(l, pkt)) {
-		if (over(&l->n_checks, &l->checks_since_ms, LATCH_MAX_CHECKS, LATCH_CHECKS_MS,
-			 now_ms))
-			return;
-		if (!ops->verify(arg, pkt, 0, &none)) {
-			l->n_checks++;
-			return;
-		}
-	}
-	source_note(l, pkt, rtp_index(l, pkt));
+	if (s && index <= s->newest)
+		return;
+	if (s && index <= s->verified + LATCH_AHEAD)
+		s->newest = index;
+	else
+		tag_proves(l, pkt, ops, arg, now_ms);
 }
 
 enum latch_verdict latch_input(struct latch *l, const struct latch_packet *pkt,

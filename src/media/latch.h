@@ -32,7 +32,9 @@ enum {
 	LATCH_QUIET_MS = 1000,	/* RUN: silence after which another source may take over */
 	LATCH_MAX_MOVES = 4,	/* moves ... */
 	LATCH_MOVES_MS = 10000, /* ... within this time; more are dropped */
-	LATCH_N_SOURCES = 4,	/* SSRCs whose newest packet is remembered */
+	LATCH_N_SOURCES = 16,	/* SSRCs whose newest packet is remembered */
+	LATCH_AHEAD =
+		256, /* how far ahead of the last checked packet an unchecked one is believed */
 	LATCH_MAX_CHECKS = 100, /* TAG: bad tags ... */
 	LATCH_CHECKS_MS = 1000, /* ... within this time; then strangers are not looked at */
 };
@@ -57,7 +59,8 @@ struct latch_ops {
 /* Newest packet seen of an SSRC, RTP and RTCP apart (both may share a port). */
 struct latch_source {
 	uint32_t ssrc;
-	uint64_t newest; /* roc << 16 | seq; SRTCP index */
+	uint64_t newest;   /* roc << 16 | seq; SRTCP index */
+	uint64_t verified; /* the newest whose tag was checked */
 	bool rtcp;
 	bool used;
 };
@@ -78,6 +81,7 @@ struct latch {
 	} run;
 	struct latch_source sources[LATCH_N_SOURCES];
 	unsigned last_source, next_source;
+	bool evicted; /* a source was pushed out: an unknown SSRC may be an old one */
 	int64_t moves_since_ms, checks_since_ms;
 	unsigned n_moves, n_checks;
 };

@@ -109,36 +109,38 @@ static bool is_recorded(const struct mux_end *end, const struct mux_source *s, u
 	return false;
 }
 
-/* May this valid check bind the component to where it came from? A source that still talks keeps
- * its place; a move waits for its silence. */
+/* May this valid check bind the component to where it came from? While consent is fresh only
+ * another port of the same host may (a NAT that changed its mind): somebody who recorded a check
+ * has another address. *is_new: not seen before, so that it renews the consent. */
 static bool may_bind(struct mux_end *end, struct mux_source *s, const struct stun_msg *msg,
-		     const struct mux_key *key, int64_t now_ms)
+		     const struct mux_key *key, int64_t now_ms, bool *is_new)
 {
 	uint64_t tid;
 
 	memcpy(&tid, msg->tid, sizeof(tid));
 	if (is_recorded(end, s, tid, key))
 		return false;
-	if (s->bound && memcmp(&s->key, key, sizeof(*key)) != 0 &&
-	    now_ms - s->packet_ms < MUX_QUIET_MS)
+	if (s->bound && now_ms - s->heard_ms < MUX_CONSENT_MS &&
+	    !addr_ip_eq(&s->key.from, &key->from))
 		return false;
-	for (unsigned i = 0; i < MUX_N_TIDS; i++) {
-		if (end->tids[i] == tid)
-			return true;
-	}
-	end->tids[end->next_tid++ % MUX_N_TIDS] = tid;
+	*is_new = true;
+	for (unsigned i = 0; i < MUX_N_TIDS; i++)
+		*is_new = *is_new && end->tids[i] != tid;
+	if (*is_new)
+		end->tids[end->next_tid++ % MUX_N_TIDS] = tid;
 	return true;
 }
 
 /* A valid check binds the component to its source. The source may be bound elsewhere (a NAT gave
  * the port to another stream): the newest proof wins. */
 static void source_bind(struct mux *m, struct mux_source *s, uint32_t socket,
-			const struct addr *from, int64_t now_ms)
+			const struct addr *from, int64_t now_ms, bool is_new)
 {
 	struct mux_key key = key_of(socket, from);
 	struct mux_source *other = source_find(m, &key);
 
-	s->heard_ms = s->packet_ms = now_ms;
+	if (is_new || !s->bound)
+		s->heard_ms = now_ms;
 	if (other == s)
 		return;
 	if (other)
@@ -171,7 +173,7 @@ static void stun_input(struct mux *m, uint32_t socket, const struct mux_packet *
 	struct ice_request r = { .from = pkt->from };
 	struct mux_end *end = NULL;
 	struct stun_msg msg;
-	bool nominated;
+	bool nominated, is_new = true;
 	size_t n = 0;
 
 	if (stun_decode(pkt->p, pkt->n, &msg) == 0)
@@ -185,7 +187,7 @@ static void stun_input(struct mux *m, uint32_t socket, const struct mux_packet *
 	if (verdict == ICE_PROVED) {
 		struct mux_key key = key_of(socket, &pkt->from);
 
-		if (!may_bind(end, &end->sources[socket % 2], &msg, &key, pkt->now_ms)) {
+		if (!may_bind(end, &end->sources[socket % 2], &msg, &key, pkt->now_ms, &is_new)) {
 			verdict = ICE_DROP;
 			n = 0;
 		}
@@ -193,7 +195,7 @@ static void stun_input(struct mux *m, uint32_t socket, const struct mux_packet *
 	if (verdict == ICE_DROP)
 		m->n_bad_check++;
 	if (verdict == ICE_PROVED)
-		source_bind(m, &end->sources[socket % 2], socket, &pkt->from, pkt->now_ms);
+		source_bind(m, &end->sources[socket % 2], socket, &pkt->from, pkt->now_ms, is_new);
 	if (n > 0)
 		m->ops->send(m->arg, socket, &pkt->from, out, n);
 }
@@ -212,7 +214,6 @@ void mux_input(struct mux *m, uint32_t socket, struct mux_packet *pkt)
 		m->n_unknown++;
 		return;
 	}
-	s->packet_ms = pkt->now_ms;
 	m->ops->input(m->arg, s->end, s->component, pkt);
 }
 

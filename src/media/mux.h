@@ -18,8 +18,7 @@
 enum {
 	MUX_CONSENT_MS = 30000,
 	MUX_N_COMPONENTS = 2,
-	MUX_QUIET_MS = 1000, /* silence after which another source may take over */
-	MUX_N_TIDS = 32,     /* checks remembered by transaction id */
+	MUX_N_TIDS = 32, /* checks remembered by transaction id */
 };
 
 struct mux_end;
@@ -37,8 +36,7 @@ struct mux_source {
 	struct mux_end *end;
 	unsigned component;
 	bool bound;
-	int64_t heard_ms;  /* last valid check */
-	int64_t packet_ms; /* last packet of any kind */
+	int64_t heard_ms; /* last valid check */
 };
 
 struct mux_end {

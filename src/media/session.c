@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "media/session_sdp.h"
 
 static void session_random(void *arg, void *p, size_t n)
@@ -443,8 +445,26 @@ static void answer_undo(struct media_session *s, struct answer_line *lines, size
 static void line_off(struct media_session *s, struct media_stream *st)
 {
 	st->active = false;
+	/* Its contexts go, and with them what says how far the key streams are used: the keys go
+	 * too. */
+	media_own_keys_wipe(s->own[st->index][0]);
+	media_own_keys_wipe(s->own[st->index][1]);
 	for (unsigned leg = 0; leg < 2; leg++)
 		media_end_close(s->engine, &st->ends[leg], "stream was taken out of the call");
+}
+
+/* The context that replaces this one starts its key stream at the beginning: our key of the old one
+ * must never be offered again (RFC 3711 9.1, two-time pad). */
+static void own_key_spent(struct media_keys *c, struct media_own_keys *own)
+{
+	if (!own || !c->tx.ctx || c->tx.keep)
+		return;
+	for (unsigned k = 1; k < SRTP_N_SUITES; k++) {
+		struct srtp_master *key = &own->keys[k].master;
+
+		if (key->suite && srtp_ctx_same_key(c->tx.ctx, key))
+			OPENSSL_cleanse(key, sizeof(*key));
+	}
 }
 
 static void line_commit(struct media_session *s, size_t i, const struct answer_line *a)
@@ -470,6 +490,7 @@ static void line_commit(struct media_session *s, size_t i, const struct answer_l
 		const struct media_desc *d = leg == s->offerer ? &p->desc : &a->desc;
 		struct media_end *end = &st->ends[leg];
 
+		own_key_spent(&end->crypto, s->own[i][leg]);
 		if (media_keys_commit(&end->crypto)) {
 			latch_new_key(&end->latches[RELAY_RTP]);
 			latch_new_key(&end->latches[RELAY_RTCP]);

@@ -205,16 +205,22 @@ static bool value_clean(struct slice v)
 	return true;
 }
 
-static bool only_blank(struct slice s)
+/* Without the blank lines at the end; the last real line stays as it is. */
+static struct slice without_tail(struct slice s)
 {
-	return slice_trim(s).n == 0;
+	struct slice t = slice_trim(s);
+	size_t end = t.n ? (size_t)(t.p - s.p) + t.n : 0;
+
+	s.n = end + slice_find((struct slice){ s.p + end, s.n - end }, '\n');
+	return end ? s : SLICE_NONE;
 }
 
 static int lines_parse(struct sdp *sdp, struct slice rest, struct sdp_error *err)
 {
 	int rc = 0;
 
-	while (rest.p && rest.n && !only_blank(rest) && rc == 0) {
+	rest = without_tail(rest);
+	while (rest.p && rest.n && rc == 0) {
 		struct slice line = slice_next(&rest, '\n');
 
 		err->line++;

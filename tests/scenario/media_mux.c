@@ -184,11 +184,12 @@ static void a_recorded_check_moves_nothing(void **state)
 	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 20000), &core));
 	b.repeat_check = false;
 	b.n_checks++;
-	media(&b, 0, &core, 21000);
-	check(&b, 0, &thief, &b.ends[0], NULL, 21000 + MUX_QUIET_MS - 1);
-	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 22000), &core));
-	check(&b, 0, &thief, &b.ends[0], NULL, 21000 + MUX_QUIET_MS);
-	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 22000), &thief));
+	/* A check never seen, from another host while consent is fresh; and after it is lost. */
+	check(&b, 0, &core, &b.ends[0], NULL, 25000);
+	check(&b, 0, &thief, &b.ends[0], NULL, 25000 + MUX_CONSENT_MS - 1);
+	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 26000), &core));
+	check(&b, 0, &thief, &b.ends[0], NULL, 25000 + MUX_CONSENT_MS);
+	assert_true(addr_eq(mux_remote(&b.ends[0], 0, 25000 + MUX_CONSENT_MS), &thief));
 	mux_del(&b.mux, &b.ends[0]);
 	mux_fini(&b.mux);
 }
