@@ -62,42 +62,83 @@ static bool hash_joined(enum digest_algorithm a, const struct slice *parts, size
 }
 
 /* RFC 7616 3.4.1: request-digest, with or (RFC 2069) without qop=auth. */
-static bool response_hash(const struct digest_response *r, struct slice password,
-			  struct slice method, struct hex_hash *out)
+static bool response_hash_ha1(const struct digest_response *r, struct slice ha1,
+			      struct slice method, struct hex_hash *out)
 {
-	struct slice a1[] = { r->username, r->realm, password }, a2[] = { method, r->uri };
-	struct hex_hash ha1, ha2;
-	bool ok;
+	struct slice a2[] = { method, r->uri };
+	struct hex_hash ha2;
+	bool ok = hash_joined(r->algorithm, a2, 2, &ha2);
 
-	ok = hash_joined(r->algorithm, a1, 3, &ha1) && hash_joined(r->algorithm, a2, 2, &ha2);
 	if (ok && r->qop_auth) {
-		struct slice all[] = { hash_slice(&ha1), r->nonce,	r->nc,
-				       r->cnonce,	 SLICE("auth"), hash_slice(&ha2) };
+		struct slice all[] = { ha1,	  r->nonce,	 r->nc,
+				       r->cnonce, SLICE("auth"), hash_slice(&ha2) };
 
 		ok = hash_joined(r->algorithm, all, 6, out);
 	} else if (ok) {
-		struct slice all[] = { hash_slice(&ha1), r->nonce, hash_slice(&ha2) };
+		struct slice all[] = { ha1, r->nonce, hash_slice(&ha2) };
 
 		ok = hash_joined(r->algorithm, all, 3, out);
 	}
+	return ok;
+}
+
+static bool response_hash(const struct digest_response *r, struct slice password,
+			  struct slice method, struct hex_hash *out)
+{
+	struct slice a1[] = { r->username, r->realm, password };
+	struct hex_hash ha1;
+	bool ok;
+
+	ok = hash_joined(r->algorithm, a1, 3, &ha1) &&
+	     response_hash_ha1(r, hash_slice(&ha1), method, out);
 	OPENSSL_cleanse(&ha1, sizeof(ha1));
 	return ok;
+}
+
+/* In constant time; either case of hex is the same number. */
+static bool is_response(const struct digest_response *r, const struct hex_hash *want)
+{
+	char given[2 * EVP_MAX_MD_SIZE];
+
+	if (r->response.n != want->n)
+		return false;
+	for (size_t i = 0; i < want->n; i++) {
+		char c = r->response.p[i];
+
+		given[i] = c >= 'A' && c <= 'F' ? (char)(c + 32) : c;
+	}
+	return CRYPTO_memcmp(given, want->text, want->n) == 0;
 }
 
 bool digest_response_check(const struct digest_response *r, struct slice password,
 			   struct slice method)
 {
-	char given[2 * EVP_MAX_MD_SIZE];
 	struct hex_hash want;
 
-	if (!response_hash(r, password, method, &want) || r->response.n != want.n)
-		return false;
-	for (size_t i = 0; i < want.n; i++) {
-		char c = r->response.p[i];
+	return response_hash(r, password, method, &want) && is_response(r, &want);
+}
 
-		given[i] = c >= 'A' && c <= 'F' ? (char)(c + 32) : c;
-	}
-	return CRYPTO_memcmp(given, want.text, want.n) == 0;
+size_t digest_ha1(enum digest_algorithm a, struct slice username, struct slice realm,
+		  struct slice password, char out[DIGEST_HA1_BYTES])
+{
+	struct slice a1[] = { username, realm, password };
+	struct hex_hash ha1;
+	size_t n = 0;
+
+	if (hash_joined(a, a1, 3, &ha1) && ha1.n < DIGEST_HA1_BYTES)
+		n = ha1.n;
+	memcpy(out, ha1.text, n);
+	out[n] = '\0';
+	OPENSSL_cleanse(&ha1, sizeof(ha1));
+	return n;
+}
+
+bool digest_response_check_ha1(const struct digest_response *r, struct slice ha1,
+			       struct slice method)
+{
+	struct hex_hash want;
+
+	return ha1.n > 0 && response_hash_ha1(r, ha1, method, &want) && is_response(r, &want);
 }
 
 /* A value that can stand between quotes: what would end the quotes fails, it is never repaired,

@@ -48,5 +48,13 @@ void digest_response_print(struct buf *out, const struct digest_challenge *c, st
 /* Constant-time check of r.response against the password; uri must be what the caller saw. */
 bool digest_response_check(const struct digest_response *r, struct slice password,
 			   struct slice method);
+/* H(username:realm:password) in lower-case hex (RFC 7616 3.4.2): as good as the password for that
+ * realm, to be wiped. Returns its length, 32 or 64; 0 for an unknown algorithm. */
+#define DIGEST_HA1_BYTES 65
+size_t digest_ha1(enum digest_algorithm a, struct slice username, struct slice realm,
+		  struct slice password, char out[DIGEST_HA1_BYTES]);
+/* The same check against what digest_ha1() gave for r's algorithm, username and realm. */
+bool digest_response_check_ha1(const struct digest_response *r, struct slice ha1,
+			       struct slice method);
 
 #endif

@@ -16,6 +16,23 @@ static void check(struct slice got, const char *want)
 		fail_msg("got \"%.*s\", want \"%s\"", SLICE_ARG(got), want);
 }
 
+static void check_ha1(const struct digest_response *r, const char *password, const char *method)
+{
+	char ha1[DIGEST_HA1_BYTES], other[DIGEST_HA1_BYTES];
+	size_t n = digest_ha1(r->algorithm, r->username, r->realm, slice_of(password), ha1);
+
+	assert_int_equal(n, r->algorithm == DIGEST_MD5 ? 32 : 64);
+	assert_int_equal(strlen(ha1), n);
+	assert_true(digest_response_check_ha1(r, slice_of(ha1), slice_of(method)));
+	assert_false(digest_response_check_ha1(r, slice_of(ha1), SLICE("OTHER")));
+	assert_false(digest_response_check_ha1(r, SLICE_NONE, slice_of(method)));
+	digest_ha1(r->algorithm, r->username, SLICE("other realm"), slice_of(password), other);
+	assert_false(digest_response_check_ha1(r, slice_of(other), slice_of(method)));
+	digest_ha1(r->algorithm, r->username, r->realm, SLICE("wrong"), other);
+	assert_false(digest_response_check_ha1(r, slice_of(other), slice_of(method)));
+	assert_int_equal(digest_ha1(DIGEST_UNKNOWN, r->username, r->realm, SLICE("x"), other), 0);
+}
+
 /* The credentials must be right for that password, and only for it, that method and that text. */
 static void check_vector(const char *credentials, const char *password, const char *method)
 {
@@ -25,6 +42,7 @@ static void check_vector(const char *credentials, const char *password, const ch
 
 	assert_true(digest_response_parse(slice_of(credentials), &r));
 	assert_true(digest_response_check(&r, slice_of(password), slice_of(method)));
+	check_ha1(&r, password, method);
 	assert_false(digest_response_check(&r, SLICE("wrong"), slice_of(method)));
 	assert_false(digest_response_check(&r, SLICE_NONE, slice_of(method)));
 	assert_false(digest_response_check(&r, slice_of(password), SLICE("OTHER")));
