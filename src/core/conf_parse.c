@@ -111,12 +111,28 @@ static void enter_section(struct parser *p, struct conf_entry *e, const struct i
 	}
 }
 
+/* The file has the section that generated text brings: it wins. */
+static bool leave_out(struct parser *p, const struct conf_section *schema,
+		      const struct ini_item *item)
+{
+	struct buf *out = &p->snap->left_out;
+	char name[INI_MAX_NAME_BYTES + 1];
+
+	slice_copy(name, sizeof(name), item->name);
+	if (!p->snap->origin || !conf_get(p->snap, schema->type, name))
+		return false;
+	buf_printf(out, "%s[%s%s%s]", out->n ? ", " : "", schema->type, name[0] ? " " : "", name);
+	return true;
+}
+
 static int on_section(struct parser *p, const struct ini_item *item)
 {
 	const struct conf_section *schema = conf_schema_find(p->store, item->type);
 
 	p->current = NULL;
 	p->in_section = true;
+	if (schema && leave_out(p, schema, item))
+		return 0;
 	if (!schema) {
 		unknown_section(p, item);
 		return 0;
@@ -264,14 +280,32 @@ static int add_absent(struct conf_snapshot *snap)
 	return 0;
 }
 
+static int parse_generated(struct parser *p)
+{
+	int r = 0;
+
+	LIST_FOREACH (it, &p->store->origins) {
+		const struct conf_origin *o = CONTAINER_OF(it, struct conf_origin, node);
+
+		p->current = NULL;
+		p->in_section = false;
+		p->snap->origin = o->name;
+		if (r == 0)
+			r = ini_parse(slice_of(o->text), on_item, p);
+	}
+	p->snap->origin = NULL;
+	return r;
+}
+
 static struct conf_snapshot *parse(const struct conf_store *s, const char *file, struct slice text,
-				   unsigned role, struct conf_errors *errors)
+				   unsigned role, bool with_generated, struct conf_errors *errors)
 {
 	struct parser p = { .store = s, .errors = errors };
 
 	p.role = find_role(text, role, errors);
 	p.snap = conf_snapshot_new(s, file, p.role);
-	if (!p.snap || ini_parse(text, on_item, &p) < 0 || add_absent(p.snap) < 0)
+	if (!p.snap || ini_parse(text, on_item, &p) < 0 ||
+	    (with_generated && parse_generated(&p) < 0) || add_absent(p.snap) < 0)
 		errors->out_of_memory = true;
 	else if (!p.not_ini)
 		conf_check(p.snap, p.role, errors);
@@ -285,8 +319,9 @@ static struct conf_snapshot *parse(const struct conf_store *s, const char *file,
 	return p.snap;
 }
 
-struct conf_snapshot *conf_parse(const struct conf_store *s, const char *file, struct slice text,
-				 unsigned role, struct buf *out)
+static struct conf_snapshot *parse_text(const struct conf_store *s, const char *file,
+					struct slice text, unsigned role, bool with_generated,
+					struct buf *out)
 {
 	struct conf_errors *errors = calloc(1, sizeof(*errors));
 	struct conf_snapshot *snap;
@@ -295,12 +330,59 @@ struct conf_snapshot *conf_parse(const struct conf_store *s, const char *file, s
 		buf_printf(out, "%s: out of memory\n", file);
 		return NULL;
 	}
-	errors->file = file;
-	snap = parse(s, file, text, role, errors);
+	errors->file = with_generated ? "generated sections" : file;
+	snap = parse(s, file, text, role, with_generated, errors);
 	conf_errors_print(errors, out);
 	conf_errors_fini(errors);
 	free(errors);
 	return snap;
+}
+
+/* The file is good by itself: whatever is wrong now comes with the generated sections. */
+static struct conf_snapshot *add_generated(const struct conf_store *s, struct conf_snapshot *alone,
+					   struct slice text)
+{
+	struct conf_snapshot *both;
+	struct slice first;
+	struct buf why;
+
+	buf_init(&why, MAX_WHY_BYTES);
+	both = parse_text(s, alone->file, text, alone->role, true, &why);
+	if (both) {
+		conf_unref(alone);
+		alone = both;
+	} else {
+		first = buf_slice(&why);
+		first = slice_next(&first, '\n');
+		alone->refused = slice_dup(first);
+	}
+	buf_fini(&why);
+	return alone;
+}
+
+struct conf_snapshot *conf_parse(const struct conf_store *s, const char *file, struct slice text,
+				 unsigned role, struct buf *out)
+{
+	struct conf_snapshot *snap = parse_text(s, file, text, role, false, out);
+
+	if (snap && !list_empty(&s->origins) && !s->skips_generated)
+		snap = add_generated(s, snap, text);
+	if (!snap)
+		return NULL;
+	snap->text = slice_dup(text);
+	snap->n_text = text.n;
+	if (snap->text)
+		return snap;
+	buf_printf(out, "%s: out of memory\n", file);
+	conf_unref(snap);
+	return NULL;
+}
+
+struct conf_snapshot *conf_reparse(const struct conf_store *s, const struct conf_snapshot *snap,
+				   struct buf *errors)
+{
+	return conf_parse(s, snap->file, (struct slice){ snap->text, snap->n_text }, snap->role,
+			  errors);
 }
 
 /* Reads at most one byte more than a file may have, which the lexer then reports. */

@@ -6,7 +6,9 @@
 static void dump_origin(const struct conf_common *common, const struct conf_row *row, unsigned line,
 			struct buf *out)
 {
-	if (line)
+	if (line && conf_is_generated(common))
+		buf_printf(out, "# discovered by %s", common->file);
+	else if (line)
 		buf_printf(out, "# %s:%u", common->file, line);
 	else
 		buf_add_str(out, "# default");

@@ -7,10 +7,19 @@
 #include "base/list.h"
 #include "core/conf_store.h"
 
+struct conf_origin {
+	struct list node;
+	char *name;
+	char *text;
+};
+
 struct conf_store {
 	const struct conf_section *const *schema;
 	size_t n_schema;
 	struct conf_snapshot *current;
+	struct list origins; /* of generated sections */
+	size_t n_origins;
+	bool skips_generated;
 };
 
 struct conf_snapshot {
@@ -21,14 +30,20 @@ struct conf_snapshot {
 	struct list entries; /* in file order, then those that are all defaults */
 	size_t n_entries;
 	struct htab by_name; /* by "type name", without duplicates */
+	char *text;	     /* of the file; may hold secrets */
+	size_t n_text;
+	const char *origin;  /* of the generated text being read; NULL: the file */
+	char *refused;	     /* why there are no generated sections */
+	struct buf left_out; /* headers of those that the file has */
 };
 
 /* One section: what the store knows about it, and the struct that the module sees behind it. */
 struct conf_entry {
 	struct list node;
 	struct htab_node by_name;
-	char *id;	 /* "type name" or "type " */
-	bool bad;	 /* an error was reported for it */
+	char *id; /* "type name" or "type " */
+	bool bad; /* an error was reported for it */
+	bool generated;
 	unsigned *lines; /* of each row's key; 0: not written */
 	max_align_t data[];
 };
@@ -80,6 +95,9 @@ const struct conf_section *conf_schema_find(const struct conf_store *s, struct s
 /* "[type name]" or "[type]". */
 void conf_entry_label(const struct conf_entry *e, char *buf, size_t size);
 #define CONF_LABEL_BYTES 520
+
+/* conf_generated.c: */
+void conf_origins_fini(struct conf_store *s);
 
 /* conf_check.c: defaults, required keys, references, the sections' own checks. */
 void conf_check(struct conf_snapshot *snap, unsigned role, struct conf_errors *errors);

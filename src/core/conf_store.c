@@ -7,6 +7,8 @@
 #include "core/conf_private.h"
 #include "core/conf_value.h"
 
+#define MAX_LEFT_OUT_BYTES 65536
+
 struct conf_store *conf_store_new(const struct conf_section *const *schema, size_t n_schema)
 {
 	struct conf_store *s = calloc(1, sizeof(*s));
@@ -15,6 +17,7 @@ struct conf_store *conf_store_new(const struct conf_section *const *schema, size
 		return NULL;
 	s->schema = schema;
 	s->n_schema = n_schema;
+	list_init(&s->origins);
 	return s;
 }
 
@@ -23,6 +26,7 @@ void conf_store_free(struct conf_store *s)
 	if (!s)
 		return;
 	conf_unref(s->current);
+	conf_origins_fini(s);
 	free(s);
 }
 
@@ -51,6 +55,7 @@ struct conf_snapshot *conf_snapshot_new(const struct conf_store *s, const char *
 	snap->n_refs = 1;
 	snap->role = role;
 	snap->store = s;
+	buf_init(&snap->left_out, MAX_LEFT_OUT_BYTES);
 	list_init(&snap->entries);
 	snap->file = strdup(file);
 	if (!snap->file || htab_init(&snap->by_name, seed, entry_key) < 0) {
@@ -81,6 +86,12 @@ static void snapshot_free(struct conf_snapshot *snap)
 		entry_free(CONTAINER_OF(it, struct conf_entry, node));
 	}
 	htab_fini(&snap->by_name);
+	buf_fini(&snap->left_out);
+	if (snap->text)
+		/* Passwords may stand in it. */
+		explicit_bzero(snap->text, snap->n_text);
+	free(snap->text);
+	free(snap->refused);
 	free(snap->file);
 	free(snap);
 }
@@ -96,7 +107,8 @@ struct conf_entry *conf_entry_new(struct conf_snapshot *snap, const struct conf_
 	common = conf_entry_common(e);
 	common->schema = schema;
 	common->name = slice_dup(name);
-	common->file = strdup(snap->file);
+	common->file = strdup(snap->origin ? snap->origin : snap->file);
+	e->generated = snap->origin != NULL;
 	common->line = line;
 	e->lines = calloc(schema->n_rows ? schema->n_rows : 1, sizeof(*e->lines));
 	if (asprintf(&e->id, "%s %.*s", schema->type, SLICE_ARG(name)) < 0)

@@ -24,6 +24,10 @@ struct conf_snapshot *conf_parse(const struct conf_store *s, const char *file, s
 /* Same from a file. */
 struct conf_snapshot *conf_load(const struct conf_store *s, const char *path, unsigned role,
 				struct buf *errors);
+/* Same from the text that snap was made of (the file as it was then), with the generated sections
+ * of now. */
+struct conf_snapshot *conf_reparse(const struct conf_store *s, const struct conf_snapshot *snap,
+				   struct buf *errors);
 struct conf_snapshot *conf_ref(const struct conf_snapshot *snap);
 void conf_unref(const struct conf_snapshot *snap);
 unsigned conf_role(const struct conf_snapshot *snap); /* CONF_ROLE_E or CONF_ROLE_C */
@@ -32,6 +36,25 @@ unsigned conf_role(const struct conf_snapshot *snap); /* CONF_ROLE_E or CONF_ROL
 const struct conf_snapshot *conf_current(const struct conf_store *s);
 /* Makes snap current and takes over the reference. */
 void conf_swap(struct conf_store *s, struct conf_snapshot *snap);
+
+/* Sections that the program found out by itself. conf_parse() and conf_load() read them behind the
+ * file's, from the next call on. What is in the file wins: a generated section with the header of
+ * one that is there already is left out. An error in generated text never makes a file bad: then
+ * all of it is dropped, and the snapshot says why. */
+#define CONF_MAX_ORIGINS 64
+/* origin names the maker ("[uc-cluster main]"), is shown by conf_dump() and is the `file` of the
+ * sections; text replaces what that origin gave before, empty takes it away. 0, -ENOMEM, -ENOSPC
+ * (over CONF_MAX_ORIGINS) or -E2BIG (over the size of a file) with nothing changed. */
+int conf_store_set_generated(struct conf_store *s, const char *origin, struct slice text);
+/* no: conf_parse() and conf_load() read the file alone until it is set again. */
+void conf_store_use_generated(struct conf_store *s, bool use);
+/* Why the generated sections were dropped from it, one line; NULL: they were not. */
+const char *conf_generated_refused(const struct conf_snapshot *snap);
+/* Headers of the generated sections that were left out, "[zone a], [zone b]"; "" for none. */
+const char *conf_generated_left_out(const struct conf_snapshot *snap);
+bool conf_has_generated(const struct conf_snapshot *snap);
+/* Did the section come from generated text? */
+bool conf_is_generated(const void *section);
 
 /* The only section of that type (name NULL) or the named one; NULL when there is none. */
 const void *conf_get(const struct conf_snapshot *snap, const char *type, const char *name);

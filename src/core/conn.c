@@ -27,8 +27,10 @@ struct conn_table {
 	struct idtab ids;
 	struct list kinds[CONN_N_KINDS];
 	uint32_t n_kinds[CONN_N_KINDS];
-	/* Refused ones have a ring of their own: a flood of them must not wash out what lived. */
+	/* Refused ones have a ring of their own: a flood of them must not wash out what lived. So
+	 * have the short-lived ones, which come by the thousand. */
 	struct ended_ring ended;
+	struct ended_ring short_lived;
 	struct ended_ring refused;
 	uint64_t next_order;
 	int64_t (*now_ms)(void *arg);
@@ -59,7 +61,8 @@ struct conn_table *conn_table_new(uint32_t max, size_t n_ended, int64_t (*now_ms
 		list_init(&t->kinds[i]);
 	t->now_ms = now_ms;
 	t->arg = arg;
-	if (ring_init(&t->ended, n_ended) < 0 || ring_init(&t->refused, (n_ended + 3) / 4) < 0) {
+	if (ring_init(&t->ended, n_ended) < 0 || ring_init(&t->short_lived, n_ended) < 0 ||
+	    ring_init(&t->refused, (n_ended + 3) / 4) < 0) {
 		conn_table_free(t);
 		return NULL;
 	}
@@ -72,6 +75,7 @@ void conn_table_free(struct conn_table *t)
 		return;
 	idtab_fini(&t->ids);
 	free(t->ended.v);
+	free(t->short_lived.v);
 	free(t->refused.v);
 	free(t);
 }
@@ -112,6 +116,11 @@ static void remember(struct conn_table *t, struct ended_ring *r, const struct co
 		r->n++;
 }
 
+static struct ended_ring *ring_of(struct conn_table *t, enum conn_kind kind)
+{
+	return kind == CONN_REQUEST || kind == CONN_CHANNEL ? &t->short_lived : &t->ended;
+}
+
 void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
 {
 	va_list ap;
@@ -125,7 +134,7 @@ void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
 	list_del(&c->node);
 	t->n_kinds[c->kind]--;
 	if (c->kind != CONN_CONTROL)
-		remember(t, &t->ended, c);
+		remember(t, ring_of(t, c->kind), c);
 }
 
 void conn_refused(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
@@ -168,18 +177,24 @@ static const struct ended *ring_at(const struct ended_ring *r, size_t i)
 void conn_ended_each(const struct conn_table *t,
 		     bool (*fn)(const struct conn *c, int64_t ended_wall_s, void *arg), void *arg)
 {
-	size_t i = 0, j = 0;
+	const struct ended_ring *rings[] = { &t->ended, &t->short_lived, &t->refused };
+	size_t at[] = { 0, 0, 0 };
 
 	for (;;) {
-		const struct ended *e = ring_at(&t->ended, i), *r = ring_at(&t->refused, j);
-		const struct ended *newest = !r || (e && e->order > r->order) ? e : r;
+		const struct ended *newest = NULL;
+		size_t from = 0;
 
+		for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+			const struct ended *e = ring_at(rings[i], at[i]);
+
+			if (e && (!newest || e->order > newest->order)) {
+				newest = e;
+				from = i;
+			}
+		}
 		if (!newest || !fn(&newest->conn, newest->ended_wall_s, arg))
 			return;
-		if (newest == e)
-			i++;
-		else
-			j++;
+		at[from]++;
 	}
 }
 
@@ -190,6 +205,9 @@ const char *conn_kind_str(enum conn_kind kind)
 		[CONN_LINK] = "link",	      [CONN_REGISTRATION] = "registration",
 		[CONN_CALL] = "call",	      [CONN_LEG] = "leg",
 		[CONN_MEDIA] = "media",	      [CONN_CONTROL] = "control",
+		[CONN_TUNNEL] = "tunnel",     [CONN_CHANNEL] = "channel",
+		[CONN_HTTP] = "http",	      [CONN_REQUEST] = "request",
+		[CONN_SIGNIN] = "signin",
 	};
 
 	return (unsigned)kind < CONN_N_KINDS ? names[kind] : "unknown";

@@ -21,6 +21,11 @@ enum conn_kind {
 	CONN_LEG,     /* one dialog of a call */
 	CONN_MEDIA,   /* one media stream of a call */
 	CONN_CONTROL, /* control socket client */
+	CONN_TUNNEL,  /* SSH connection between E and C */
+	CONN_CHANNEL, /* one channel of a tunnel */
+	CONN_HTTP,    /* one HTTP connection */
+	CONN_REQUEST, /* one HTTP exchange */
+	CONN_SIGNIN,  /* what a signed-in user has */
 	CONN_N_KINDS
 };
 
@@ -66,7 +71,8 @@ void conn_table_set_max(struct conn_table *t, uint32_t max);
 int conn_add(struct conn_table *t, struct conn *c);
 /* Ends it: copied into the ring of ended ones with the reason (printf). Not entered: no effect. The
  * id stays in c and finds nothing any more. Control clients are not kept: each call of turnpikectl
- * is one. */
+ * is one. Requests and channels have a ring of their own, as long, so that thousands of page views
+ * do not wash out the calls. */
 void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Remembers something that never became an entry (refused at accept). c need not be entered. These

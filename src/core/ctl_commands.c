@@ -34,15 +34,25 @@ struct listing {
 	int kind;	     /* -1: all */
 	const char *session; /* NULL: all */
 	const char *zone;
+	const char *user;
 	uint64_t offset, limit;
 	uint64_t n_matching;
 };
+
+/* "alice@example.com", or "alice" in any domain. */
+static bool is_user(const struct conn *c, const char *user)
+{
+	size_t n = strlen(user);
+
+	return strncmp(c->user, user, n) == 0 &&
+	       (!c->user[n] || (c->user[n] == '@' && !strchr(user, '@')));
+}
 
 static void list_one(struct listing *l, const struct conn *c, int64_t ended_wall_s)
 {
 	if ((l->kind >= 0 && (int)c->kind != l->kind) ||
 	    (l->session && strcmp(l->session, c->session) != 0) ||
-	    (l->zone && strcmp(l->zone, c->zone) != 0))
+	    (l->zone && strcmp(l->zone, c->zone) != 0) || (l->user && !is_user(c, l->user)))
 		return;
 	if (l->n_matching++ < l->offset || json_array_size(l->array) >= l->limit)
 		return;
@@ -73,6 +83,7 @@ static int listing_params(struct listing *l, const struct ctl_request *r, json_t
 
 	l->session = param(r, "session");
 	l->zone = param(r, "zone");
+	l->user = param(r, "user");
 	if (!number_param(r, "limit", MAX_CONNS, DEFAULT_CONNS, &l->limit))
 		return ctl_fail(out, 400, "limit: a number from 0 to %d", MAX_CONNS);
 	if (!number_param(r, "offset", MAX_OFFSET, 0, &l->offset))
@@ -83,9 +94,10 @@ static int listing_params(struct listing *l, const struct ctl_request *r, json_t
 			l->kind = i;
 	}
 	if (l->kind == CONN_N_KINDS)
-		return ctl_fail(out, 400,
-				"kind: unknown; legal values: listener, flow, link, registration, "
-				"call, leg, media, control");
+		return ctl_fail(
+			out, 400,
+			"kind: unknown; legal values: listener, flow, link, registration, "
+			"call, leg, media, control, tunnel, channel, http, request, signin");
 	return 0;
 }
 

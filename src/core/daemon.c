@@ -31,8 +31,10 @@
 #define SPARE_DESCRIPTORS 1024
 #define DRAIN_POLL_MS	  100
 #define CERT_CHECK_MS	  (60 * 60 * 1000)
+#define MAX_ERRORS_BYTES  (64 * 1024)
 #define ALARM_REJECTED	  "config-rejected"
 #define ALARM_CONTROL	  "control-socket"
+#define ALARM_GENERATED	  "uc-generated"
 
 static int64_t loop_clock(void *arg)
 {
@@ -71,6 +73,9 @@ static int collect_schema(struct daemon *d)
 	return error;
 }
 
+static void regenerate(void *arg);
+static void request_reload(struct env *env);
+
 struct daemon *daemon_new(const struct daemon_options *o)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
@@ -78,6 +83,8 @@ struct daemon *daemon_new(const struct daemon_options *o)
 	if (!d)
 		return NULL;
 	d->options = o;
+	loop_deferred_init(&d->regenerate, regenerate, d);
+	d->env.request_reload = request_reload;
 	if (collect_schema(d) == 0)
 		d->env.conf = conf_store_new(d->schema, d->n_schema);
 	d->env.log = log_new(stderr, LOG_LEVEL_INFO);
@@ -93,6 +100,7 @@ void daemon_free(struct daemon *d)
 	if (!d)
 		return;
 	daemon_service_stop(d);
+	loop_defer_cancel(&d->regenerate);
 	modules_free(d->env.modules);
 	ctl_free(d->env.ctl);
 	worker_pool_free(d->env.workers);
@@ -328,28 +336,118 @@ static void apply(struct daemon *d, struct conf_snapshot *next)
 	move_control(d, conf);
 	modules_apply(d->env.modules, next);
 	conf_swap(d->env.conf, next);
-	check_descriptors(d);
-	alarm_clear(d->env.alarms, ALARM_REJECTED, d->options->conf_path);
-	log_info(d->env.log, "config.loaded", "file=%s", d->options->conf_path);
+}
+
+static void say_generated_refused(struct daemon *d, const char *why)
+{
+	log_error(d->env.log, "config.generated", "error=%s dropped=all", log_esc(slice_of(why)));
+	alarm_raise(d->env.alarms, ALARM_GENERATED, "", ALARM_ERROR,
+		    "give the section named a name of its own in the file, or take the cluster's "
+		    "zones away with [uc-cluster NAME] sip = no",
+		    "no zones and rules of discovered servers: %s", why);
+}
+
+/* How the generated sections fared in what is in force now. */
+static void say_generated(struct daemon *d)
+{
+	const struct conf_snapshot *now = conf_current(d->env.conf);
+	const char *left_out = conf_generated_left_out(now);
+
+	if (conf_generated_refused(now))
+		say_generated_refused(d, conf_generated_refused(now));
+	else
+		alarm_clear(d->env.alarms, ALARM_GENERATED, "");
+	if (left_out[0])
+		trace_add(d->env.trace, "config.generated.left-out", d->options->conf_path, NULL,
+			  NULL, "the file has sections of these names, which win: %.400s",
+			  left_out);
+}
+
+/* Takes over next (its reference too) when modules and certificates allow it. */
+static int take_over(struct daemon *d, struct conf_snapshot *next, struct buf *errors)
+{
+	/* Certificates last: that is the one step that changes something when it succeeds. */
+	if (next && modules_prepare(d->env.modules, next, errors) == 0 &&
+	    tls_store_load(d->env.tls, next, errors) == 0) {
+		apply(d, next);
+		return 0;
+	}
+	conf_unref(next);
+	return -EINVAL;
+}
+
+/* What a module has against generated sections must not keep the file out: once more without. */
+static int take_over_alone(struct daemon *d, struct buf *errors)
+{
+	struct slice first = buf_slice(errors);
+	char why[256];
+	int error;
+
+	slice_copy(why, sizeof(why), slice_next(&first, '\n'));
+	buf_reset(errors);
+	conf_store_use_generated(d->env.conf, false);
+	error = take_over(d, load(d, errors), errors);
+	conf_store_use_generated(d->env.conf, true);
+	if (error == 0)
+		say_generated_refused(d, why);
+	return error;
 }
 
 int daemon_reload(struct daemon *d, struct buf *errors)
 {
 	struct conf_snapshot *next;
+	bool has_generated;
+	int error;
 
 	daemon_service_reloading(d);
 	next = load(d, errors);
-	/* Certificates last: that is the one step that changes something when it succeeds. */
-	if (next && modules_prepare(d->env.modules, next, errors) == 0 &&
-	    tls_store_load(d->env.tls, next, errors) == 0) {
-		apply(d, next);
-		daemon_service_ready(d);
-		return 0;
+	has_generated = next && conf_has_generated(next);
+	error = take_over(d, next, errors);
+	if (error == 0)
+		say_generated(d);
+	else if (has_generated)
+		error = take_over_alone(d, errors);
+	if (error) {
+		say_rejected(d, errors);
+	} else {
+		check_descriptors(d);
+		alarm_clear(d->env.alarms, ALARM_REJECTED, d->options->conf_path);
+		log_info(d->env.log, "config.loaded", "file=%s", d->options->conf_path);
 	}
-	conf_unref(next);
-	say_rejected(d, errors);
 	daemon_service_ready(d);
-	return -EINVAL;
+	return error;
+}
+
+/* The file as it was read last, with what was generated since. The one on the disk may be half
+ * edited: nobody has asked for it. */
+static void regenerate(void *arg)
+{
+	struct daemon *d = arg;
+	struct conf_snapshot *next;
+	struct slice first;
+	struct buf errors;
+	char why[256];
+
+	if (d->stopping)
+		return;
+	buf_init(&errors, MAX_ERRORS_BYTES);
+	next = conf_reparse(d->env.conf, conf_current(d->env.conf), &errors);
+	if (take_over(d, next, &errors) == 0) {
+		say_generated(d);
+		log_info(d->env.log, "config.generated", "applied=yes");
+	} else {
+		first = buf_slice(&errors);
+		slice_copy(why, sizeof(why), slice_next(&first, '\n'));
+		say_generated_refused(d, why);
+	}
+	buf_fini(&errors);
+}
+
+static void request_reload(struct env *env)
+{
+	struct daemon *d = CONTAINER_OF(env, struct daemon, env);
+
+	loop_defer(env->loop, &d->regenerate);
 }
 
 void daemon_drain(struct daemon *d)

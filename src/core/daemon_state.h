@@ -3,6 +3,7 @@
 /* What the files of the daemon share. */
 #include "base/timerq.h"
 #include "core/daemon.h"
+#include "core/loop.h"
 
 struct event;
 
@@ -15,6 +16,7 @@ struct daemon {
 	struct env env;
 	int64_t started_ms;
 	struct timer cert_timer;
+	struct loop_deferred regenerate; /* asked by a module */
 	/* Life: */
 	bool draining;
 	bool stopping;

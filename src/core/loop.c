@@ -29,6 +29,8 @@ struct loop {
 	int epoll_fd; /* the base's, not ours to close */
 	struct timerq timers;
 	struct list deferred;
+	struct list guests;
+	size_t n_guests;
 	struct loop_stats stats;
 	bool stopped;
 };
@@ -97,6 +99,7 @@ struct loop *loop_new(void)
 	if (!l)
 		return NULL;
 	list_init(&l->deferred);
+	list_init(&l->guests);
 	timerq_init(&l->timers, monotonic_us() / 1000);
 	l->base = new_base();
 	if (l->base)
@@ -129,13 +132,29 @@ static void run_deferred(struct loop *l)
 	}
 }
 
+static bool has_work(const struct loop *l)
+{
+	return !list_empty(&l->deferred) || !list_empty(&l->guests);
+}
+
+static void end_guests(struct loop *l)
+{
+	LIST_FOREACH_SAFE (it, &l->guests) {
+		struct loop_guest *g = CONTAINER_OF(it, struct loop_guest, node);
+
+		g->end(g->arg);
+	}
+}
+
 void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
-	/* Mostly frees: skipping them would leak. */
-	for (int round = 0; round < 64 && !list_empty(&l->deferred); round++)
+	/* Mostly frees: skipping them would leak. What one of them does may bring on another. */
+	for (int round = 0; round < 64 && has_work(l); round++) {
+		end_guests(l);
 		run_deferred(l);
+	}
 	timerq_fini(&l->timers);
 	if (l->base)
 		event_base_free(l->base);
@@ -235,6 +254,24 @@ void loop_defer_cancel(struct loop_deferred *d)
 {
 	list_del(&d->node);
 	d->queued = false;
+}
+
+bool loop_guest_enter(struct loop *l, struct loop_guest *g, size_t max, void (*end)(void *arg),
+		      void *arg)
+{
+	if (l->n_guests >= max)
+		return false;
+	g->end = end;
+	g->arg = arg;
+	list_add_tail(&l->guests, &g->node);
+	l->n_guests++;
+	return true;
+}
+
+void loop_guest_leave(struct loop *l, struct loop_guest *g)
+{
+	list_del(&g->node);
+	l->n_guests--;
 }
 
 struct loop_stats loop_stats(const struct loop *l)

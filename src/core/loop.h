@@ -5,6 +5,7 @@
  * the loop's monotonic clock; only wiring touches libevent itself.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -39,6 +40,18 @@ void loop_deferred_init(struct loop_deferred *d, void (*run)(void *arg), void *a
 /* Queues d for the end of this turn; queueing twice is one run. */
 void loop_defer(struct loop *l, struct loop_deferred *d);
 void loop_defer_cancel(struct loop_deferred *d);
+/* Something that outlives its owner for a while, such as a connection that still sends its last
+ * bytes. Embedded in it. The loop counts its guests and ends those that are left when it is freed:
+ * end() must call loop_guest_leave() and give everything back. */
+struct loop_guest {
+	struct list node;
+	void (*end)(void *arg);
+	void *arg;
+};
+/* False when the loop has max guests already: then it is not entered. */
+bool loop_guest_enter(struct loop *l, struct loop_guest *g, size_t max, void (*end)(void *arg),
+		      void *arg);
+void loop_guest_leave(struct loop *l, struct loop_guest *g);
 /* Longest turn so far, without the time spent waiting, in microseconds, and the number of turns
  * over 50 ms. Shown by `turnpikectl status`. */
 struct loop_stats {

@@ -41,6 +41,9 @@ struct env {
 	struct worker_pool *workers;
 	struct ctl *ctl;
 	struct modules *modules;
+	/* A snapshot of the same file with the generated sections of now (core/conf_store.h) takes
+	 * over at the end of this turn. Asking twice is one. NULL in tests without a daemon. */
+	void (*request_reload)(struct env *env);
 };
 
 struct module {

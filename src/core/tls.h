@@ -37,8 +37,8 @@ void tls_store_free(struct tls_store *t);
  * in err (file, what OpenSSL said). Also rereads the files of unchanged sections. Raises alarms for
  * certificates that expire within 30 days. */
 int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct buf *err);
-/* Raises and clears the alarms about certificates that expire; for a timer (now: seconds of the
- * epoch). */
+/* Raises and clears the alarms about certificates that expire and changes the keys of session
+ * tickets when it is time; for a timer (now: seconds of the epoch). */
 void tls_store_check_expiry(struct tls_store *t, int64_t now_wall_s);
 
 enum tls_verify {
@@ -50,13 +50,22 @@ enum tls_verify {
 };
 
 /* New SSL objects on the current context of that name; NULL and *why (static or thread-local text)
- * when there is no such context or no memory. */
+ * when there is no such context or no memory.
+ * name of tls_accept_new() may list several sections, "web guest": the first is what a client gets
+ * that names none of them; the others serve the names (SNI) that their certificates carry, with
+ * certificate and key only: all else is the first one's. */
 SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verify,
 		    const char **why);
 /* server_name: SNI and, with TLS_VERIFY_PEER, the name that a SAN (dNSName or iPAddress, no CN
  * fallback, RFC 9525) must match. NULL: no SNI, no name check. */
 SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_name,
 		     enum tls_verify verify, const char **why);
+/* As tls_connect_new() with the system's public CAs and no certificate of our own. */
+SSL *tls_public_new(struct tls_store *t, const char *server_name, enum tls_verify verify,
+		    const char **why);
+/* A server that speaks HTTP: ALPN is answered with http/1.1 when the client lists it, and with
+ * nothing when it does not. */
+void tls_offer_http(SSL *ssl);
 /* After a handshake: does the peer certificate carry this SAN? Underscores allowed. */
 bool tls_peer_has_name(const SSL *ssl, const char *name);
 /* "core1.example.com, core1.lab" of the peer's certificate, or "no certificate"; for reasons. */

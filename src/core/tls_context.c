@@ -103,12 +103,12 @@ static bool use_ca(SSL_CTX *ctx, const struct tls_conf *conf, struct buf *err)
 	return false;
 }
 
-static void set_rules(SSL_CTX *ctx, const struct tls_conf *conf)
+static void set_rules(SSL_CTX *ctx, int min_version)
 {
 	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
 
-	SSL_CTX_set_min_proto_version(ctx, conf->min_version == TLS_MIN_1_3 ? TLS1_3_VERSION
-									    : TLS1_2_VERSION);
+	SSL_CTX_set_min_proto_version(ctx,
+				      min_version == TLS_MIN_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 					 SSL_OP_CIPHER_SERVER_PREFERENCE);
 	/* A listener with thousands of idle phones: 15 KB instead of 64 KB each. */
@@ -135,7 +135,7 @@ SSL_CTX *tls_context_new(const struct tls_conf *conf, struct buf *err)
 		say_openssl(err, conf, "-", "out of memory");
 		return NULL;
 	}
-	set_rules(ctx, conf);
+	set_rules(ctx, conf->min_version);
 	/* The key is compared with the certificate, so that comes first; a bad ca is told as well.
 	 */
 	ok = use_certificate(ctx, conf, err) && use_key(ctx, conf, err);
@@ -145,4 +145,16 @@ SSL_CTX *tls_context_new(const struct tls_conf *conf, struct buf *err)
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;
+}
+
+SSL_CTX *tls_context_public(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+	if (ctx) {
+		set_rules(ctx, TLS_MIN_1_2);
+		SSL_CTX_set_default_verify_paths(ctx);
+	}
+	ERR_clear_error();
+	return ctx;
 }

@@ -8,5 +8,7 @@
 
 /* NULL with one line for each reason in err ("file:line: [tls x] /path: what"). */
 SSL_CTX *tls_context_new(const struct tls_conf *conf, struct buf *err);
+/* For connections to public servers: no certificate, the system's CAs. NULL without memory. */
+SSL_CTX *tls_context_public(void);
 
 #endif

@@ -22,6 +22,7 @@ static void peer_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long
 	free(p->wanted);
 	free(p->trust);
 	free(p->refused);
+	free(p->others);
 	free(p);
 }
 

@@ -14,6 +14,11 @@ struct tls_peer {
 	char *refused; /* why verification failed, or NULL */
 	int alert_in;  /* fatal alert from the peer, -1: none */
 	enum tls_verify verify;
+	/* servers */
+	bool offers_http; /* ALPN http/1.1 */
+	char *others;	  /* names of further [tls] sections to choose from by SNI, or NULL */
+	SSL_CTX *(*find)(void *arg, const char *others, const char *server_name);
+	void *find_arg;
 };
 
 /* Sets up verification on ssl (RFC 9525 name match when wanted is not NULL). 0 or -ENOMEM. */

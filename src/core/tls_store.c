@@ -10,7 +10,10 @@
 #include "core/log.h"
 #include "core/tls.h"
 #include "core/tls_context.h"
+#include "core/tls_name.h"
 #include "core/tls_peer.h"
+#include "core/tls_server.h"
+#include "core/tls_ticket.h"
 
 #define DAY_S	      86400
 #define WARN_DAYS     30
@@ -62,6 +65,9 @@ struct entry {
 	char *trust; /* for messages */
 	bool has_ca;
 	SSL_CTX *ctx;
+	/* Tickets are good for the section that gave them alone: else a client could be led to
+	 * another service of this box without a look at its certificate. */
+	unsigned char session_context[SSL_MAX_SID_CTX_LENGTH];
 	int64_t not_before_s, not_after_s;
 };
 
@@ -69,6 +75,8 @@ struct tls_store {
 	struct list entries;
 	struct log *log;
 	struct alarms *alarms;
+	struct tls_tickets *tickets;
+	SSL_CTX *public_ctx; /* made when first asked for */
 };
 
 struct tls_store *tls_store_new(struct log *log, struct alarms *alarms)
@@ -80,6 +88,11 @@ struct tls_store *tls_store_new(struct log *log, struct alarms *alarms)
 	list_init(&t->entries);
 	t->log = log;
 	t->alarms = alarms;
+	t->tickets = tls_tickets_new((int64_t)time(NULL));
+	if (!t->tickets) {
+		free(t);
+		return NULL;
+	}
 	return t;
 }
 
@@ -104,18 +117,25 @@ void tls_store_free(struct tls_store *t)
 	if (!t)
 		return;
 	free_all(&t->entries);
+	tls_tickets_unref(t->tickets);
+	SSL_CTX_free(t->public_ctx);
 	free(t);
 }
 
-static struct entry *find(const struct list *entries, const char *name)
+static struct entry *find_slice(const struct list *entries, struct slice name)
 {
 	LIST_FOREACH (it, entries) {
 		struct entry *e = CONTAINER_OF(it, struct entry, node);
 
-		if (strcmp(e->name, name) == 0)
+		if (slice_eq(slice_of(e->name), name))
 			return e;
 	}
 	return NULL;
+}
+
+static struct entry *find(const struct list *entries, const char *name)
+{
+	return find_slice(entries, slice_of(name));
 }
 
 static int64_t seconds_of(const ASN1_TIME *t)
@@ -125,7 +145,8 @@ static int64_t seconds_of(const ASN1_TIME *t)
 	return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
-static int add_entry(struct list *entries, const struct tls_conf *conf, struct buf *err)
+static int add_entry(struct tls_store *t, struct list *entries, const struct tls_conf *conf,
+		     struct buf *err)
 {
 	struct entry *e = calloc(1, sizeof(*e));
 	X509 *cert;
@@ -145,6 +166,13 @@ static int add_entry(struct list *entries, const struct tls_conf *conf, struct b
 		entry_free(e);
 		return -EINVAL;
 	}
+	if (tls_tickets_use(t->tickets, e->ctx) < 0 ||
+	    EVP_Digest(e->name, strlen(e->name), e->session_context, NULL, EVP_sha256(), NULL) !=
+		    1) {
+		entry_free(e);
+		return -ENOMEM;
+	}
+	tls_server_prepare(e->ctx);
 	cert = SSL_CTX_get0_certificate(e->ctx);
 	e->not_before_s = seconds_of(X509_get0_notBefore(cert));
 	e->not_after_s = seconds_of(X509_get0_notAfter(cert));
@@ -177,7 +205,7 @@ int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct
 	list_init(&next);
 	/* All of them, so that one reload shows every error. */
 	while ((section = conf_next(snap, "tls", section))) {
-		int error = add_entry(&next, section, err);
+		int error = add_entry(t, &next, section, err);
 
 		if (error == -ENOMEM)
 			buf_add_str(err, "[tls]: out of memory\n");
@@ -186,6 +214,9 @@ int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct
 	}
 	if (result == 0) {
 		swap(t, &next);
+		/* The system's CAs may have changed as well. */
+		SSL_CTX_free(t->public_ctx);
+		t->public_ctx = NULL;
 		tls_store_check_expiry(t, (int64_t)time(NULL));
 	}
 	free_all(&next);
@@ -215,6 +246,7 @@ static void check_entry(struct tls_store *t, const struct entry *e, int64_t now_
 
 void tls_store_check_expiry(struct tls_store *t, int64_t now_wall_s)
 {
+	tls_tickets_rotate(t->tickets, now_wall_s);
 	if (!t->alarms)
 		return;
 	LIST_FOREACH (it, &t->entries) {
@@ -222,12 +254,12 @@ void tls_store_check_expiry(struct tls_store *t, int64_t now_wall_s)
 	}
 }
 
-static SSL *ssl_new(const struct entry *e, enum tls_verify verify, const char *wanted,
+static SSL *ssl_new(SSL_CTX *ctx, enum tls_verify verify, const char *wanted, const char *trust,
 		    const char **why)
 {
-	SSL *ssl = SSL_new(e->ctx);
+	SSL *ssl = SSL_new(ctx);
 
-	if (ssl && tls_peer_attach(ssl, verify, wanted, e->trust) == 0)
+	if (ssl && tls_peer_attach(ssl, verify, wanted, trust) == 0)
 		return ssl;
 	SSL_free(ssl);
 	ERR_clear_error();
@@ -235,47 +267,75 @@ static SSL *ssl_new(const struct entry *e, enum tls_verify verify, const char *w
 	return NULL;
 }
 
+/* The context of the one of these sections whose certificate carries the name. */
+static SSL_CTX *find_named(void *arg, const char *others, const char *server_name)
+{
+	const struct tls_store *t = arg;
+	struct slice rest = slice_of(others), word;
+
+	while ((word = slice_word(&rest)).n > 0) {
+		const struct entry *e = find_slice(&t->entries, word);
+
+		if (e && tls_cert_has_name(SSL_CTX_get0_certificate(e->ctx), server_name))
+			return e->ctx;
+	}
+	return NULL;
+}
+
+/* The first section of the list comes first among those that SNI chooses from. */
+static bool choose_by_name(struct tls_store *t, SSL *ssl, const char *list)
+{
+	struct tls_peer *p = tls_peer_of(ssl);
+
+	p->others = strdup(list);
+	p->find = find_named;
+	p->find_arg = t;
+	return p->others != NULL;
+}
+
 SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verify, const char **why)
 {
-	struct entry *e = name ? find(&t->entries, name) : NULL;
-	static const unsigned char id[] = "turnpike";
+	struct slice rest = slice_of(name), first = slice_word(&rest);
+	const struct entry *e = find_slice(&t->entries, first);
+	bool peer = verify == TLS_VERIFY_PEER;
 	SSL *ssl;
 
 	if (!e) {
 		*why = "no [tls] section of that name";
 		return NULL;
 	}
-	if (verify == TLS_VERIFY_PEER && !e->has_ca) {
+	if (peer && !e->has_ca) {
 		*why = "the [tls] section has no `ca` to check client certificates with";
 		return NULL;
 	}
-	ssl = ssl_new(e, verify, NULL, why);
+	ssl = ssl_new(e->ctx, verify, NULL, e->trust, why);
 	if (!ssl)
 		return NULL;
+	if (slice_word(&rest).n > 0 && !choose_by_name(t, ssl, name)) {
+		SSL_free(ssl);
+		*why = "out of memory";
+		return NULL;
+	}
 	/* Tickets spare the phones' reconnects a full handshake. Where the peer's certificate is
 	 * asked for, each connection proves it anew: a ticket would outlive a change of `ca`, and
 	 * one from a listener that asks for none must not count as proof. */
-	if (verify == TLS_VERIFY_PEER) {
+	if (peer) {
 		SSL_set_options(ssl, SSL_OP_NO_TICKET);
 		SSL_set_num_tickets(ssl, 0);
 	}
-	SSL_set_session_id_context(ssl, id, verify == TLS_VERIFY_PEER ? 8 : 4);
+	SSL_set_session_id_context(ssl, e->session_context,
+				   peer ? sizeof(e->session_context) / 2
+					: sizeof(e->session_context));
 	SSL_set_accept_state(ssl);
 	return ssl;
 }
 
-SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_name,
-		     enum tls_verify verify, const char **why)
+static SSL *connect_new(SSL_CTX *ctx, const char *trust, const char *server_name,
+			enum tls_verify verify, const char **why)
 {
-	struct entry *e = name ? find(&t->entries, name) : NULL;
+	SSL *ssl = ssl_new(ctx, verify, verify == TLS_VERIFY_PEER ? server_name : NULL, trust, why);
 	struct addr ip;
-	SSL *ssl;
 
-	if (!e) {
-		*why = "no [tls] section of that name";
-		return NULL;
-	}
-	ssl = ssl_new(e, verify, verify == TLS_VERIFY_PEER ? server_name : NULL, why);
 	if (!ssl)
 		return NULL;
 	/* RFC 6066 section 3: no address literals in SNI. */
@@ -288,4 +348,28 @@ SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_n
 	}
 	SSL_set_connect_state(ssl);
 	return ssl;
+}
+
+SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_name,
+		     enum tls_verify verify, const char **why)
+{
+	const struct entry *e = name ? find(&t->entries, name) : NULL;
+
+	if (!e) {
+		*why = "no [tls] section of that name";
+		return NULL;
+	}
+	return connect_new(e->ctx, e->trust, server_name, verify, why);
+}
+
+SSL *tls_public_new(struct tls_store *t, const char *server_name, enum tls_verify verify,
+		    const char **why)
+{
+	if (!t->public_ctx)
+		t->public_ctx = tls_context_public();
+	if (!t->public_ctx) {
+		*why = "out of memory";
+		return NULL;
+	}
+	return connect_new(t->public_ctx, SYSTEM_TRUST, server_name, verify, why);
 }

@@ -97,8 +97,6 @@ struct transport {
 	struct list flows;
 	struct htab by_remote;
 	struct list udp_idle; /* least recently used first */
-	struct list lingering;
-	size_t n_lingering;
 	/* The public ports cannot use up what the link between E and C needs. */
 	struct net_limits *limits, *limits_traversal, *limits_udp;
 	struct udp_batch *batch;
@@ -136,7 +134,6 @@ const char *flow_ms_str(uint32_t ms, char buf[24]);
 void flow_stream_accepted(struct listener *l, int fd, const struct addr *remote,
 			  struct net_limits *counted);
 struct flow *flow_stream_connect(struct transport *t, const struct flow_dest *dest, int *error);
-void flow_stream_free_lingering(struct transport *t);
 
 /* flow_udp.c */
 int flow_udp_open(struct listener *l);

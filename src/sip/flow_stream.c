@@ -14,88 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/linger.h"
 #include "core/log.h"
 #include "core/trace.h"
 #include "sip/flow_impl.h"
-
-#define LINGER_MS	1000
-#define MAX_LINGERING	256
-#define LINGER_READ_MAX (256 * 1024)
-
-/* --- after the end: a connection that is closed with unread input is reset, and a reset takes away
- * the last answer or TLS alert that the peer has not read yet (RFC 9112 9.6 tells the same story).
- * The flow is gone by then; only its descriptor waits a little for the peer to close. --- */
-struct lingering {
-	struct list node;
-	struct transport *t;
-	struct event *event;
-	struct timer timer;
-	size_t n_read;
-	int fd;
-};
-
-static void linger_end(struct lingering *g)
-{
-	list_del(&g->node);
-	g->t->n_lingering--;
-	timer_stop(loop_timers(g->t->env->loop), &g->timer);
-	event_free(g->event);
-	close(g->fd);
-	free(g);
-}
-
-static void linger_late(void *arg)
-{
-	linger_end(arg);
-}
-
-static void linger_read(evutil_socket_t fd, short what, void *arg)
-{
-	struct lingering *g = arg;
-	char waste[16384];
-	ssize_t n = read(fd, waste, sizeof(waste));
-
-	if (n > 0)
-		g->n_read += (size_t)n;
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || g->n_read > LINGER_READ_MAX)
-		linger_end(g);
-}
-
-static void linger(struct transport *t, int fd)
-{
-	struct lingering *g;
-
-	if (t->freeing || t->n_lingering >= MAX_LINGERING)
-		return;
-	g = calloc(1, sizeof(*g));
-	if (!g)
-		return;
-	g->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	g->event = g->fd < 0 ? NULL
-			     : event_new(loop_base(t->env->loop), g->fd, EV_READ | EV_PERSIST,
-					 linger_read, g);
-	timer_init(&g->timer, linger_late, g);
-	if (!g->event || event_add(g->event, NULL) < 0) {
-		if (g->event)
-			event_free(g->event);
-		if (g->fd >= 0)
-			close(g->fd);
-		free(g);
-		return;
-	}
-	timer_start(loop_timers(t->env->loop), &g->timer, LINGER_MS);
-	g->t = t;
-	t->n_lingering++;
-	list_add_tail(&t->lingering, &g->node);
-	shutdown(fd, SHUT_WR);
-}
-
-void flow_stream_free_lingering(struct transport *t)
-{
-	LIST_FOREACH_SAFE (it, &t->lingering) {
-		linger_end(CONTAINER_OF(it, struct lingering, node));
-	}
-}
 
 /* --- the end --- */
 static int stream_fd(const struct flow *f)
@@ -159,12 +81,15 @@ static void stream_release(struct flow *f)
 		event_free(f->s.connected);
 	if (f->s.bev) {
 		SSL *ssl = flow_ssl(f);
-		int fd = stream_fd(f);
+		int fd = stream_fd(f), own = -1;
 
 		flush(f, ssl, fd);
-		if (f->s.linger)
-			linger(f->t, fd);
+		/* The bufferevent closes its own descriptor. */
+		if (f->s.linger && !f->t->freeing)
+			own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		bufferevent_free(f->s.bev); /* SSL and descriptor too */
+		if (own >= 0)
+			linger_close(f->t->env->loop, own);
 		ERR_clear_error();
 	} else {
 		SSL_free(f->s.ssl);

@@ -24,7 +24,6 @@ struct transport *transport_new(struct env *env, const struct transport_events *
 	list_init(&t->listeners);
 	list_init(&t->flows);
 	list_init(&t->udp_idle);
-	list_init(&t->lingering);
 	net_random(seed, sizeof(seed));
 	t->limits = net_limits_new(seed);
 	t->limits_traversal = net_limits_new(seed);
@@ -48,7 +47,6 @@ void transport_free(struct transport *t)
 		flow_close(f, "shut down");
 		flow_bury(f);
 	}
-	flow_stream_free_lingering(t);
 	listeners_free(t);
 	htab_fini(&t->by_remote);
 	net_limits_free(t->limits);

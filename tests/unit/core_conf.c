@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -906,6 +907,149 @@ static void without_memory(void **state)
 	assert_true(alloc_fail_sweep(refuse_without_memory, (void *)(uintptr_t)wrong) > 30);
 }
 
+#define SYSTEM "[system]\nrole = C\n"
+#define GENERATED \
+	"[zone found]\npeers = found.example.com\nport = 5062\n[rule found]\ntarget = found\n"
+
+static void generated_sections(void **state)
+{
+	struct conf_store *s = store_new();
+	const struct test_zone *zone;
+	struct conf_snapshot *snap, *again;
+	struct buf out;
+
+	buf_init(&out, 1 << 16);
+	assert_int_equal(conf_store_set_generated(s, "[maker x]", SLICE(GENERATED)), 0);
+	snap = good(s, SYSTEM "[zone own]\npeers = a\n");
+	assert_true(conf_has_generated(snap));
+	assert_null(conf_generated_refused(snap));
+	assert_string_equal(conf_generated_left_out(snap), "");
+	zone = conf_next(snap, "zone", NULL);
+	assert_string_equal(zone->common.name, "own");
+	assert_false(conf_is_generated(zone));
+	zone = conf_next(snap, "zone", zone);
+	assert_string_equal(zone->common.name, "found");
+	assert_string_equal(zone->common.file, "[maker x]");
+	assert_true(conf_is_generated(zone));
+	assert_int_equal(zone->port, 5062);
+	conf_dump(snap, &out);
+	assert_non_null(strstr(out.p, "[zone found]\n# discovered by [maker x]\npeers = found."));
+	assert_non_null(strstr(out.p, "[zone own]\n# t.ini:4\npeers = a\n"));
+	/* The same file with what is generated now. */
+	assert_int_equal(conf_store_set_generated(s, "[maker x]", SLICE_NONE), 0);
+	again = conf_reparse(s, snap, &out);
+	assert_non_null(again);
+	assert_false(conf_has_generated(again));
+	assert_non_null(conf_get(again, "zone", "own"));
+	assert_non_null(conf_get(snap, "zone", "found"));
+	conf_unref(again);
+	conf_unref(snap);
+	buf_fini(&out);
+	conf_store_free(s);
+}
+
+static void generated_sections_give_way(void **state)
+{
+	struct conf_store *s = store_new();
+	const struct test_zone *zone;
+	struct conf_snapshot *snap;
+
+	assert_int_equal(conf_store_set_generated(s, "[maker x]", SLICE(GENERATED)), 0);
+	assert_int_equal(conf_store_set_generated(s, "[maker y]", SLICE(GENERATED)), 0);
+	snap = good(s, SYSTEM "[zone found]\npeers = mine\n");
+	assert_null(conf_generated_refused(snap));
+	zone = conf_get(snap, "zone", "found");
+	assert_string_equal(zone->peers.v[0], "mine");
+	assert_int_equal(zone->port, 5060);
+	assert_non_null(conf_get(snap, "rule", "found"));
+	assert_string_equal(conf_generated_left_out(snap),
+			    "[zone found], [zone found], [rule found]");
+	conf_unref(snap);
+	conf_store_use_generated(s, false);
+	snap = good(s, SYSTEM "");
+	assert_false(conf_has_generated(snap));
+	conf_unref(snap);
+	conf_store_free(s);
+}
+
+/* Whatever is wrong with them, the file is good. */
+static void generated_sections_may_be_bad(void **state)
+{
+	static const char *const bad_ones[] = {
+		"peers = a\n",
+		"[zone",
+		"[zone a]\npeers = a\n[nothing]\n",
+		"[zone a]\npeers = a\nno-such = 1\n",
+		"[zone a]\n",
+		"[zone a]\npeers = a b c\n",
+		"[rule r]\ntarget = nowhere\n",
+		"[edge]\nmust = 1\n",
+		"[system]\nrole = C\nrole = C\n",
+	};
+
+	for (size_t i = 0; i < sizeof(bad_ones) / sizeof(bad_ones[0]); i++) {
+		struct conf_store *s = store_new();
+		struct conf_snapshot *snap;
+
+		assert_int_equal(conf_store_set_generated(s, "[maker x]", slice_of(bad_ones[i])),
+				 0);
+		assert_int_equal(conf_store_set_generated(s, "[maker y]", SLICE(GENERATED)), 0);
+		snap = good(s, SYSTEM "[zone own]\npeers = a\n");
+		if (i + 1 < sizeof(bad_ones) / sizeof(bad_ones[0])) {
+			assert_false(conf_has_generated(snap));
+			assert_non_null(conf_generated_refused(snap));
+		}
+		conf_unref(snap);
+		conf_store_free(s);
+	}
+}
+
+static void generated_at_the_bounds(void **state)
+{
+	struct conf_store *s = store_new();
+	char origin[32];
+	char *text = calloc(1, (1 << 20) + 1);
+
+	assert_non_null(text);
+	memset(text, '#', (1 << 20) + 1);
+	assert_int_equal(conf_store_set_generated(s, "x", (struct slice){ text, 1 << 20 }), 0);
+	assert_int_equal(conf_store_set_generated(s, "x", (struct slice){ text, (1 << 20) + 1 }),
+			 -E2BIG);
+	for (int i = 1; i < CONF_MAX_ORIGINS; i++) {
+		snprintf(origin, sizeof(origin), "%d", i);
+		assert_int_equal(conf_store_set_generated(s, origin, SLICE("# x")), 0);
+	}
+	assert_int_equal(conf_store_set_generated(s, "over", SLICE("# x")), -ENOSPC);
+	assert_int_equal(conf_store_set_generated(s, "1", SLICE("# y")), 0);
+	assert_int_equal(conf_store_set_generated(s, "1", SLICE_NONE), 0);
+	assert_int_equal(conf_store_set_generated(s, "over", SLICE("# x")), 0);
+	assert_int_equal(conf_store_set_generated(s, "never there", SLICE_NONE), 0);
+	free(text);
+	conf_store_free(s);
+}
+
+static void run_generated_without_memory(void *arg)
+{
+	struct conf_store *s = conf_store_new(schema, sizeof(schema) / sizeof(schema[0]));
+	struct conf_snapshot *snap;
+	struct buf errors;
+
+	if (!s)
+		return;
+	buf_init(&errors, 1 << 16);
+	conf_store_set_generated(s, "[maker x]", SLICE(GENERATED));
+	snap = conf_parse(s, "t.ini", SLICE(SYSTEM "[zone own]\npeers = a\n"), CONF_ROLE_C,
+			  &errors);
+	conf_unref(snap);
+	buf_fini(&errors);
+	conf_store_free(s);
+}
+
+static void generated_without_memory(void **state)
+{
+	assert_true(alloc_fail_sweep(run_generated_without_memory, NULL) > 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -934,6 +1078,11 @@ int main(void)
 		cmocka_unit_test(errors_at_the_bound),
 		cmocka_unit_test(sections_at_the_bound),
 		cmocka_unit_test(without_memory),
+		cmocka_unit_test(generated_sections),
+		cmocka_unit_test(generated_sections_give_way),
+		cmocka_unit_test(generated_sections_may_be_bad),
+		cmocka_unit_test(generated_at_the_bounds),
+		cmocka_unit_test(generated_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,23 @@ static void ring_wraps(void **state)
 	conn_table_free(t);
 }
 
+static void requests_do_not_wash_out_calls(void **state)
+{
+	struct conn_table *t = table_new(10, 3);
+
+	end_one(t, CONN_CALL, "call");
+	end_one(t, CONN_REQUEST, "1");
+	end_one(t, CONN_CHANNEL, "2");
+	end_one(t, CONN_REQUEST, "3");
+	end_one(t, CONN_SIGNIN, "signin");
+	end_one(t, CONN_CHANNEL, "4");
+	check_ended(t, 0, "4;signin;3;2;call;");
+	end_one(t, CONN_REQUEST, "5");
+	check_ended(t, 0, "5;4;signin;3;call;");
+	check_ended(t, 3, "5;4;signin;");
+	conn_table_free(t);
+}
+
 static void refused_do_not_wash_out(void **state)
 {
 	struct conn_table *t = table_new(10, 4);
@@ -192,6 +209,11 @@ static void names(void **state)
 	for (int i = 0; i < CONN_N_KINDS; i++)
 		assert_string_not_equal(conn_kind_str((enum conn_kind)i), "unknown");
 	assert_string_equal(conn_kind_str(CONN_REGISTRATION), "registration");
+	assert_string_equal(conn_kind_str(CONN_TUNNEL), "tunnel");
+	assert_string_equal(conn_kind_str(CONN_CHANNEL), "channel");
+	assert_string_equal(conn_kind_str(CONN_HTTP), "http");
+	assert_string_equal(conn_kind_str(CONN_REQUEST), "request");
+	assert_string_equal(conn_kind_str(CONN_SIGNIN), "signin");
 	assert_string_equal(conn_transport_str(CONN_UDP), "udp");
 	assert_string_equal(conn_transport_str(CONN_TLS), "tls");
 }
@@ -219,6 +241,7 @@ int main(void)
 		cmocka_unit_test(enters_lists_and_ends),
 		cmocka_unit_test(full_at_the_bound),
 		cmocka_unit_test(ring_wraps),
+		cmocka_unit_test(requests_do_not_wash_out_calls),
 		cmocka_unit_test(refused_do_not_wash_out),
 		cmocka_unit_test(reason_is_cut),
 		cmocka_unit_test(finds_by_text),

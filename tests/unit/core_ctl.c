@@ -240,6 +240,38 @@ static void lists_connections(void **state)
 	assert_int_equal(strlen(text_of(json_array_get(list, 1), "ended")), 20);
 }
 
+static size_t n_of_user(struct fixture *f, const char *user)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/v1/connections?user=%s", user);
+	return json_array_size(json_object_get(ask(f, "GET", path, 200), "connections"));
+}
+
+/* A user in one domain, or of that name in any. */
+static void by_user(void **state)
+{
+	static const char *const users[] = { "al@a.example", "al@b.example", "alice@a.example",
+					     "al" };
+	struct fixture *f = *state;
+	struct conn conns[4];
+
+	memset(conns, 0, sizeof(conns));
+	for (int i = 0; i < 4; i++) {
+		conns[i].kind = CONN_SIGNIN;
+		conns[i].state = "signed in";
+		strcpy(conns[i].user, users[i]);
+		assert_int_equal(conn_add(f->env.conns, &conns[i]), 0);
+	}
+	assert_int_equal(n_of_user(f, "al"), 3);
+	assert_int_equal(n_of_user(f, "al@a.example"), 1);
+	assert_int_equal(n_of_user(f, "alice"), 1);
+	assert_int_equal(n_of_user(f, "al@a"), 0);
+	assert_int_equal(n_of_user(f, "a"), 0);
+	for (int i = 0; i < 4; i++)
+		conn_end(f->env.conns, &conns[i], "x");
+}
+
 static void limits_and_offsets(void **state)
 {
 	struct fixture *f = *state;
@@ -261,7 +293,7 @@ static void limits_and_offsets(void **state)
 	error_is(f, "GET", "/v1/connections?offset=x", 400, "offset: a number from 0 to 1000000");
 	error_is(f, "GET", "/v1/connections?kind=x", 400,
 		 "kind: unknown; legal values: listener, flow, link, registration, call, leg, "
-		 "media, control");
+		 "media, control, tunnel, channel, http, request, signin");
 	error_is(f, "GET", "/v1/connections?ended=2", 400, "ended: 0 or 1");
 	for (int i = 0; i < 5; i++)
 		conn_end(f->env.conns, &flows[i], "x");
@@ -507,6 +539,7 @@ int main(void)
 		TEST(mode_and_headers),
 		TEST(paths_and_methods),
 		TEST(lists_connections),
+		TEST(by_user),
 		TEST(limits_and_offsets),
 		TEST(disconnects),
 		TEST(alarms_traces_counters),

@@ -26,6 +26,7 @@
 #include "core/sd_notify.h"
 #include "core/system_conf.h"
 #include "core/tls.h"
+#include "core/trace.h"
 #include "support/cert.h"
 
 struct fake_conf {
@@ -49,6 +50,8 @@ static const struct conf_section fake_section = { .type = "fake",
 						  .help = "For tests." };
 static const struct conf_section *const fake_sections[] = { &fake_section, NULL };
 
+#define REFUSED_SIZE 99
+
 /* What the module saw; reset by the fixture. */
 static struct {
 	bool refuses_start, refuses_prepare, drained;
@@ -67,9 +70,11 @@ static int fake_start(void *self)
 	return seen.refuses_start ? -EADDRINUSE : 0;
 }
 
+static uint32_t size_of(const struct conf_snapshot *snap);
+
 static int fake_prepare(void *self, const struct conf_snapshot *next, struct buf *errors)
 {
-	if (!seen.refuses_prepare)
+	if (!seen.refuses_prepare && size_of(next) != REFUSED_SIZE)
 		return 0;
 	buf_add_str(errors, "fake: cannot\n");
 	return -EINVAL;
@@ -419,6 +424,75 @@ static void certificates_change_with_a_reload_that_succeeds_only(void **state)
 	assert_int_equal(seen.n_reloads, 1);
 }
 
+static void count_generated_alarm(const struct alarm_entry *e, void *arg)
+{
+	if (strcmp(e->id, "uc-generated") == 0)
+		++*(unsigned *)arg;
+}
+
+static unsigned n_generated_alarms(struct fixture *f)
+{
+	unsigned n = 0;
+
+	alarms_each(daemon_env(f->daemon)->alarms, count_generated_alarm, &n);
+	return n;
+}
+
+static void generate(struct fixture *f, const char *text)
+{
+	struct env *env = daemon_env(f->daemon);
+
+	assert_int_equal(conf_store_set_generated(env->conf, "[maker]", slice_of(text)), 0);
+	env->request_reload(env);
+	env->request_reload(env);
+	loop_once(env->loop, 0);
+}
+
+static void generated_sections_take_over_when_asked(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	generate(f, "[fake]\nsize = 7\n");
+	assert_int_equal(seen.n_reloads, 1);
+	assert_int_equal(seen.new_size, 7);
+	/* The file on the disk is nobody's business until a reload. */
+	write_conf(f, "E", "", "[fake]\nsize = 50");
+	generate(f, "[fake]\nsize = 8\n");
+	assert_int_equal(seen.new_size, 8);
+	assert_int_equal(n_generated_alarms(f), 0);
+	assert_int_equal(daemon_reload(f->daemon, &f->errors), 0);
+	assert_int_equal(seen.new_size, 50); /* the file wins */
+	assert_int_equal(trace_count(daemon_env(f->daemon)->trace, "config.generated.left-out"), 1);
+}
+
+static void bad_generated_sections_harm_nobody(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	generate(f, "[fake]\nsize = 101\n");
+	assert_int_equal(seen.new_size, 1);
+	assert_int_equal(n_generated_alarms(f), 1);
+	generate(f, "[fake]\nsize = 5\n");
+	assert_int_equal(seen.new_size, 5);
+	assert_int_equal(n_generated_alarms(f), 0);
+	/* A module refuses what was generated: what is in force stays, ... */
+	generate(f, "[fake]\nsize = 99\n");
+	assert_int_equal(seen.new_size, 5);
+	assert_int_equal(n_generated_alarms(f), 1);
+	/* ... and a new file gets in all the same, alone. */
+	write_conf(f, "E", "drain-timeout = 1s", "");
+	assert_int_equal(daemon_reload(f->daemon, &f->errors), 0);
+	assert_int_equal(f->errors.n, 0);
+	assert_int_equal(seen.new_size, 1);
+	assert_int_equal(n_generated_alarms(f), 1);
+	/* A bad file is refused with its own errors. */
+	write_conf(f, "E", "", "[fake]\nsize = x");
+	assert_int_equal(daemon_reload(f->daemon, &f->errors), -EINVAL);
+	assert_non_null(strstr(f->errors.p, "[fake] size"));
+}
+
 static void hup_reloads(void **state)
 {
 	struct fixture *f = *state;
@@ -688,6 +762,8 @@ int main(void)
 		DAEMON_TEST(a_bad_reload_changes_nothing_and_alarms),
 		DAEMON_TEST(certificates_change_with_a_reload_that_succeeds_only),
 		DAEMON_TEST(hup_reloads),
+		DAEMON_TEST(generated_sections_take_over_when_asked),
+		DAEMON_TEST(bad_generated_sections_harm_nobody),
 		DAEMON_TEST(term_drains_and_then_stops),
 		DAEMON_TEST(the_drain_timeout_ends_the_wait),
 		DAEMON_TEST(a_second_term_stops_at_once),

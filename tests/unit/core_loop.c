@@ -362,6 +362,36 @@ static void survives_failing_allocations(void **state)
 	alloc_fail_sweep(make_one, NULL);
 }
 
+struct guest {
+	struct loop *loop;
+	struct loop_guest guest;
+	unsigned n_ended;
+};
+
+static void end_guest(void *arg)
+{
+	struct guest *g = arg;
+
+	g->n_ended++;
+	loop_guest_leave(g->loop, &g->guest);
+}
+
+static void guests_are_bounded_and_ended(void **state)
+{
+	struct loop *l = loop_new();
+	struct guest g[3] = { { .loop = l }, { .loop = l }, { .loop = l } };
+
+	assert_true(loop_guest_enter(l, &g[0].guest, 2, end_guest, &g[0]));
+	assert_true(loop_guest_enter(l, &g[1].guest, 2, end_guest, &g[1]));
+	assert_false(loop_guest_enter(l, &g[2].guest, 2, end_guest, &g[2]));
+	loop_guest_leave(l, &g[0].guest);
+	assert_true(loop_guest_enter(l, &g[2].guest, 2, end_guest, &g[2]));
+	loop_free(l);
+	assert_int_equal(g[0].n_ended, 0);
+	assert_int_equal(g[1].n_ended, 1);
+	assert_int_equal(g[2].n_ended, 1);
+}
+
 int main(void)
 {
 #define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -379,6 +409,7 @@ int main(void)
 		LOOP_TEST(runs_until_stopped),
 		LOOP_TEST(two_loops_live_side_by_side),
 		cmocka_unit_test(deferred_work_runs_when_the_loop_is_freed),
+		cmocka_unit_test(guests_are_bounded_and_ended),
 		cmocka_unit_test(survives_failing_allocations),
 	};
 

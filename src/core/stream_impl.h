@@ -1,0 +1,96 @@
+#ifndef CORE_STREAM_IMPL_H
+#define CORE_STREAM_IMPL_H
+/*
+ * Shared by stream_socket.c (life), stream_io.c (bytes), stream_connect.c and stream_listener.c
+ * only.
+ *
+ *   CONNECTING --connected--> HANDSHAKE (TLS) --done--> READY
+ *   CONNECTING --connected--> READY (TCP)
+ *   READY --stream_close with bytes left--> CLOSING --sent, 10 s--> DEAD
+ *   any --error, end, stream_close, stream_abort--> DEAD, freed at the end of the turn
+ */
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "base/timerq.h"
+#include "core/loop.h"
+#include "core/stream_socket.h"
+
+#define STREAM_CLOSING_MS  10000
+#define STREAM_CLOSING_MAX 512 /* guests of the loop */
+
+enum sock_phase { SOCK_CONNECTING, SOCK_HANDSHAKE, SOCK_READY, SOCK_CLOSING, SOCK_DEAD };
+
+struct stream_limits;
+
+/* A host holds ten thousand of these. */
+struct stream_socket {
+	struct stream s;
+	struct loop *loop;
+	SSL *ssl;
+	struct event readable, writable;
+	struct timer timer;	    /* CONNECTING, HANDSHAKE, CLOSING */
+	struct loop_deferred later; /* read on, flush, look for the end, free */
+	union {
+		struct loop_guest guest; /* CLOSING */
+		struct {		 /* HANDSHAKE of an accepted one */
+			struct list node;
+			struct stream_listener *listener;
+		} accepting;
+	};
+	struct stream_limits *counted; /* NULL: not accepted */
+	size_t n_wasted;	       /* input thrown away while CLOSING */
+	int fd;
+	int write_error; /* what goes out is thrown away, what came in is still read */
+	uint8_t phase;	 /* enum sock_phase */
+	bool is_server;
+	bool is_guest;
+	bool read_on;	/* `readable` is added */
+	bool write_on;	/* likewise */
+	bool read_more; /* OpenSSL holds bytes that no event will announce */
+	bool flush;
+	bool fin_sent;
+	bool wrote; /* the peer may have unread bytes of ours: no reset */
+	bool bulk;  /* the last read was a big one */
+};
+
+_Static_assert(sizeof(struct stream_socket) < 640, "idle connections must be small");
+
+static inline struct stream_socket *stream_socket_of(struct stream *s)
+{
+	return CONTAINER_OF(s, struct stream_socket, s);
+}
+
+/* stream_socket.c */
+/* Takes fd and ssl (may be NULL) over, also when it fails (NULL: no memory). */
+struct stream_socket *stream_socket_new(struct loop *loop, int fd, SSL *ssl, enum sock_phase phase);
+int stream_watch_read(struct stream_socket *ss, bool on);
+int stream_watch_write(struct stream_socket *ss, bool on);
+/* The deferred work runs at the end of this turn. */
+void stream_later(struct stream_socket *ss);
+/* No event, no timer any more; freed at the end of the turn. */
+void stream_die(struct stream_socket *ss);
+/* Dies and tells the owner, or the listener while it was not accepted. */
+void stream_fail(struct stream_socket *ss, enum stream_end end, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Connected or handshaken: the owner hears it. */
+void stream_ready(struct stream_socket *ss);
+
+/* stream_io.c */
+void stream_handshake(struct stream_socket *ss);
+/* Reads what is there (bounded) and tells the owner. */
+void stream_read(struct stream_socket *ss);
+/* Writes what the peer takes, then our end when it is due. In CLOSING no callback. */
+void stream_write(struct stream_socket *ss);
+
+/* stream_connect.c */
+void stream_connected(struct stream_socket *ss);
+
+/* stream_listener.c */
+/* The handshake of an accepted socket is over: hands it to the taker. */
+void stream_listener_take(struct stream_socket *ss);
+/* It failed: counted, traced, told. */
+void stream_listener_refuse(struct stream_socket *ss, const char *why);
+void stream_limits_leave(struct stream_limits *l, const struct addr *from);
+
+#endif

@@ -1,0 +1,371 @@
+/* Accepting streams: limits, TLS handshakes, what is refused and why. */
+#include <errno.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/alarm.h"
+#include "core/conn.h"
+#include "core/module.h"
+#include "core/stream_impl.h"
+#include "core/trace.h"
+
+#define BACKLOG		     1024
+#define MAX_ACCEPTS_A_TURN   32
+#define PAUSE_MS	     100
+#define DEFAULT_HANDSHAKE_MS 10000
+#define ALARM_FDS	     "no-descriptors"
+
+/* Outlives the listener as long as one of its streams is counted. */
+struct stream_limits {
+	struct net_limits *limits;
+	size_t n_refs;
+};
+
+struct stream_listener {
+	struct conn conn;
+	struct env *env;
+	struct stream_listener_conf conf; /* tls: a copy; zone: in conn */
+	char *tls;
+	struct stream_limits *limits;
+	struct list handshakes;
+	struct event acceptable;
+	struct timer pause;
+	int fd;
+	bool paused;
+	bool accepting; /* `acceptable` is added */
+	/* The taker may free the listener inside its callback. */
+	bool in_callback, freed;
+};
+
+static struct stream_limits *limits_new(void)
+{
+	struct stream_limits *l = calloc(1, sizeof(*l));
+	uint8_t seed[16];
+
+	if (!l)
+		return NULL;
+	net_random(seed, sizeof(seed));
+	l->limits = net_limits_new(seed);
+	l->n_refs = 1;
+	if (!l->limits) {
+		free(l);
+		return NULL;
+	}
+	return l;
+}
+
+static void limits_unref(struct stream_limits *l)
+{
+	if (!l || --l->n_refs > 0)
+		return;
+	net_limits_free(l->limits);
+	free(l);
+}
+
+void stream_limits_leave(struct stream_limits *l, const struct addr *from)
+{
+	net_limits_leave(l->limits, from);
+	limits_unref(l);
+}
+
+/* --- refusals --- */
+
+static void refuse(struct stream_listener *l, const struct addr *remote, const char *code,
+		   const char *decided_by, const char *why)
+{
+	struct conn c = { .kind = CONN_HTTP,
+			  .parent = l->conn.id,
+			  .transport = l->conn.transport,
+			  .local = l->conn.local,
+			  .remote = *remote };
+
+	l->conn.n_dropped++;
+	memcpy(c.zone, l->conn.zone, sizeof(c.zone));
+	conn_refused(l->env->conns, &c, "%s", why);
+	trace_add(l->env->trace, code, decided_by, remote, NULL, "%s", why);
+	if (l->conf.refused)
+		l->conf.refused(l->conf.arg, remote, why);
+}
+
+void stream_listener_refuse(struct stream_socket *ss, const char *why)
+{
+	struct stream_listener *l = ss->accepting.listener;
+
+	refuse(l, &ss->s.remote, "net.tls.handshake", l->tls, why);
+}
+
+static const char *limit_name(enum net_verdict v)
+{
+	switch (v) {
+	case NET_OVER_SOURCE:
+		return "max-connections-per-source";
+	case NET_OVER_RATE:
+		return "accept-rate";
+	default:
+		return "max-connections";
+	}
+}
+
+/* --- accepting --- */
+
+void stream_listener_take(struct stream_socket *ss)
+{
+	struct stream_listener *l = ss->accepting.listener;
+
+	ss->s.state = STREAM_OPEN;
+	l->conn.rx_packets++;
+	l->conf.accepted(l->conf.arg, &ss->s);
+}
+
+static void begin(struct stream_listener *l, struct stream_socket *ss)
+{
+	ss->is_server = true;
+	ss->accepting.listener = l;
+	list_init(&ss->accepting.node);
+	list_add_tail(&l->handshakes, &ss->accepting.node);
+	if (!ss->ssl)
+		stream_ready(ss);
+	else if (stream_watch_read(ss, true) < 0)
+		stream_fail(ss, STREAM_END_ERROR, "out of memory");
+	else
+		timer_start(loop_timers(ss->loop), &ss->timer, l->conf.handshake_ms);
+}
+
+/* Takes fd. */
+static void accepted(struct stream_listener *l, int fd, const struct addr *remote)
+{
+	enum net_verdict v = net_limits_enter(l->limits->limits, remote, loop_now_ms(l->env->loop));
+	const char *why = "out of memory";
+	struct stream_socket *ss;
+	SSL *ssl = NULL;
+
+	if (v != NET_OK) {
+		close(fd);
+		refuse(l, remote, "net.accept.refused", limit_name(v), net_verdict_str(v));
+		return;
+	}
+	if (l->tls)
+		ssl = tls_accept_new(l->env->tls, l->tls, TLS_VERIFY_NONE, &why);
+	if (l->tls && !ssl) {
+		close(fd);
+		net_limits_leave(l->limits->limits, remote);
+		refuse(l, remote, "net.tls.handshake", l->tls, why);
+		return;
+	}
+	if (ssl)
+		tls_offer_http(ssl);
+	ss = stream_socket_new(l->env->loop, fd, ssl, SOCK_HANDSHAKE);
+	if (!ss) {
+		net_limits_leave(l->limits->limits, remote);
+		refuse(l, remote, "net.accept.refused", NULL, "out of memory");
+		return;
+	}
+	ss->s.remote = *remote;
+	ss->s.local =
+		addr_class(&l->conn.local) == ADDR_UNSPECIFIED ? net_local_addr(fd) : l->conn.local;
+	ss->counted = l->limits;
+	l->limits->n_refs++;
+	begin(l, ss);
+}
+
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* Out of descriptors: the pending connection stays pending, and asking again at once would spin. */
+static void pause_accepting(struct stream_listener *l, int error)
+{
+	char where[ADDR_STR_BYTES];
+
+	timer_start(loop_timers(l->env->loop), &l->pause, PAUSE_MS);
+	event_del(&l->acceptable);
+	l->paused = true;
+	alarm_raise(l->env->alarms, ALARM_FDS, addr_str(&l->conn.local, where), ALARM_ERROR,
+		    "raise LimitNOFILE of the service, or lower the limits of connections",
+		    "no new connection can be accepted on %s: %s", where, strerror(error));
+}
+
+static void clear_pause(struct stream_listener *l)
+{
+	char where[ADDR_STR_BYTES];
+
+	if (l->paused)
+		alarm_clear(l->env->alarms, ALARM_FDS, addr_str(&l->conn.local, where));
+	l->paused = false;
+}
+
+static void on_pause_over(void *arg)
+{
+	struct stream_listener *l = arg;
+
+	if (event_add(&l->acceptable, NULL) < 0)
+		timer_start(loop_timers(l->env->loop), &l->pause, PAUSE_MS);
+}
+
+static void listener_release(struct stream_listener *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	limits_unref(l->limits);
+	free(l->tls);
+	free(l);
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream_listener *l = arg;
+
+	l->in_callback = true;
+	for (int i = 0; i < MAX_ACCEPTS_A_TURN && !l->freed; i++) {
+		struct sockaddr_storage ss = { 0 };
+		socklen_t n = sizeof(ss);
+		struct addr remote;
+		int got = accept4(fd, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (got < 0) {
+			if (is_shortage(errno))
+				pause_accepting(l, errno);
+			break;
+		}
+		clear_pause(l);
+		remote = addr_from_sockaddr((struct sockaddr *)&ss);
+		accepted(l, got, &remote);
+	}
+	l->in_callback = false;
+	if (l->freed)
+		listener_release(l);
+}
+
+/* --- life --- */
+
+static int set_conf(struct stream_listener *l, const struct stream_listener_conf *c)
+{
+	char *tls = c->tls ? strdup(c->tls) : NULL;
+
+	if (c->tls && !tls)
+		return -ENOMEM;
+	free(l->tls);
+	l->tls = tls;
+	l->conf = *c;
+	l->conf.tls = l->tls;
+	l->conf.zone = NULL;
+	if (l->conf.handshake_ms == 0)
+		l->conf.handshake_ms = DEFAULT_HANDSHAKE_MS;
+	l->conn.transport = c->tls ? CONN_TLS : CONN_TCP;
+	slice_copy(l->conn.zone, sizeof(l->conn.zone), slice_of(c->zone ? c->zone : ""));
+	net_limits_configure(l->limits->limits, &c->limits);
+	return 0;
+}
+
+static int open_socket(struct stream_listener *l, const struct addr *local)
+{
+	int error;
+
+	l->fd = net_listen_tcp(local, BACKLOG);
+	if (l->fd < 0)
+		return l->fd;
+	/* Linux hands these down to what is accepted: once here instead of six calls each. */
+	error = net_accepted(l->fd);
+	if (error)
+		return error;
+	l->conn.local = net_local_addr(l->fd);
+	event_assign(&l->acceptable, loop_base(l->env->loop), l->fd, EV_READ | EV_PERSIST,
+		     on_acceptable, l);
+	if (event_add(&l->acceptable, NULL) < 0)
+		return -ENOMEM;
+	l->accepting = true;
+	return 0;
+}
+
+struct stream_listener *stream_listener_new(struct env *env, const struct stream_listener_conf *c,
+					    int *error)
+{
+	struct stream_listener *l = calloc(1, sizeof(*l));
+
+	*error = -ENOMEM;
+	if (!l)
+		return NULL;
+	l->env = env;
+	l->fd = -1;
+	l->conn.kind = CONN_LISTENER;
+	l->conn.state = "listening";
+	list_init(&l->handshakes);
+	timer_init(&l->pause, on_pause_over, l);
+	l->limits = limits_new();
+	if (l->limits)
+		*error = set_conf(l, c);
+	if (*error == 0)
+		*error = open_socket(l, &c->local);
+	if (*error == 0)
+		*error = conn_add(env->conns, &l->conn);
+	if (*error == 0)
+		return l;
+	if (l->accepting)
+		event_del(&l->acceptable);
+	listener_release(l);
+	return NULL;
+}
+
+void stream_listener_configure(struct stream_listener *l, const struct stream_listener_conf *c)
+{
+	/* Without memory the old one goes on. */
+	(void)set_conf(l, c);
+}
+
+void stream_listener_free(struct stream_listener *l)
+{
+	if (!l)
+		return;
+	LIST_FOREACH_SAFE (it, &l->handshakes) {
+		stream_die(CONTAINER_OF(it, struct stream_socket, accepting.node));
+	}
+	timer_stop(loop_timers(l->env->loop), &l->pause);
+	clear_pause(l);
+	event_del(&l->acceptable);
+	conn_end(l->env->conns, &l->conn, "closed");
+	l->freed = true;
+	if (!l->in_callback) {
+		listener_release(l);
+		return;
+	}
+	close(l->fd);
+	l->fd = -1;
+}
+
+/* Is a listening socket of this process bound to it? */
+static bool is_ours(const struct addr *local)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *d;
+	bool ours = false;
+
+	while (dir && !ours && (d = readdir(dir))) {
+		int fd = (int)strtol(d->d_name, NULL, 10), listening = 0;
+		socklen_t n = sizeof(listening);
+		struct addr bound;
+
+		if (d->d_name[0] == '.' ||
+		    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) < 0 || !listening)
+			continue;
+		bound = net_local_addr(fd);
+		ours = addr_eq(&bound, local);
+	}
+	if (dir)
+		closedir(dir);
+	return ours;
+}
+
+int stream_listener_probe(const struct addr *local)
+{
+	int fd = net_listen_tcp(local, 1);
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	return fd == -EADDRINUSE && is_ours(local) ? 0 : fd;
+}

@@ -1,0 +1,57 @@
+#ifndef CORE_STREAM_SOCKET_H
+#define CORE_STREAM_SOCKET_H
+/*
+ * Streams over TCP and TLS sockets, and the listeners that accept them. OpenSSL works on the
+ * descriptor itself and writes are tried at once, so that a request costs one read and one write
+ * and no change of the watched events.
+ */
+#include <stdint.h>
+
+#include "core/net.h"
+#include "core/stream.h"
+#include "core/tls.h"
+
+struct env;
+
+struct stream_connect {
+	struct addr to;
+	const struct addr *from;	/* NULL: any */
+	uint16_t first_port, last_port; /* source ports; 0,0: any */
+	uint32_t timeout_ms;		/* TCP and TLS together */
+	const char *tls;		/* [tls NAME]; NULL: plain, unless tls_public */
+	bool tls_public;		/* TLS with the system's CAs, no [tls] section */
+	const char *server_name;	/* SNI and the name to match */
+	bool verify;			/* TLS: check the chain and the name */
+};
+/* Starts it; the handler hears opened or closed later (never before this returns). NULL and
+ * negative errno in *error when it cannot even begin. */
+struct stream *stream_connect(struct env *env, const struct stream_connect *c,
+			      const struct stream_handler *h, void *arg, int *error);
+
+/* An accepting socket with limits; an entry of the connection table (CONN_LISTENER). */
+struct stream_listener;
+struct stream_listener_conf {
+	struct addr local;
+	const char *tls;       /* NULL: plain */
+	uint32_t handshake_ms; /* TLS handshake must end in it */
+	struct net_limits_conf limits;
+	const char *zone; /* shown in the table: "web", "guest" */
+	/* A new stream, already open (handshake done). The taker sets its handler at once. */
+	void (*accepted)(void *arg, struct stream *s);
+	/* It never became one (limit, TLS failure): already traced and counted. May be NULL. */
+	void (*refused)(void *arg, const struct addr *from, const char *why);
+	void *arg;
+};
+/* NULL and negative errno. Strings are copied. */
+struct stream_listener *stream_listener_new(struct env *env, const struct stream_listener_conf *c,
+					    int *error);
+/* New limits, tls name, timeouts; the address must be the same. */
+void stream_listener_configure(struct stream_listener *l, const struct stream_listener_conf *c);
+/* Stops accepting; accepted streams live on. */
+void stream_listener_free(struct stream_listener *l);
+/* Could this address be bound (or is it ours already)? For prepare. 0 or negative errno. */
+int stream_listener_probe(const struct addr *local);
+/* The SSL of a TLS stream over a socket, else NULL. */
+SSL *stream_ssl(struct stream *s);
+
+#endif

@@ -1,0 +1,53 @@
+#include "core/tls_server.h"
+
+#include <string.h>
+
+#include "core/tls_peer.h"
+
+static const char http11[] = "\x08http/1.1";
+
+/* RFC 7301 section 3.2 lets a server that has nothing in common refuse; a client that only wants
+ * something else is told so by the first answer as well, and one with a stale list still works. */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out,
+		   const unsigned char *in, unsigned n_in, void *arg)
+{
+	const struct tls_peer *p = tls_peer_of(ssl);
+	unsigned char *chosen;
+
+	if (!p || !p->offers_http ||
+	    SSL_select_next_proto(&chosen, n_out, (const unsigned char *)http11, sizeof(http11) - 1,
+				  in, n_in) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_NOACK;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* RFC 6066 section 3. A name that no certificate carries gets the first one: the client will say
+ * what it thinks of it. */
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+	const struct tls_peer *p = tls_peer_of(ssl);
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	SSL_CTX *ctx;
+
+	if (!p || !p->find || !name)
+		return SSL_TLSEXT_ERR_NOACK;
+	ctx = p->find(p->find_arg, p->others, name);
+	if (ctx)
+		SSL_set_SSL_CTX(ssl, ctx);
+	return SSL_TLSEXT_ERR_OK;
+}
+
+void tls_server_prepare(SSL_CTX *ctx)
+{
+	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
+}
+
+void tls_offer_http(SSL *ssl)
+{
+	struct tls_peer *p = tls_peer_of(ssl);
+
+	if (p)
+		p->offers_http = true;
+}
