@@ -5,6 +5,10 @@ struct module;
 
 extern const struct module route_module;
 extern const struct module media_module;
+extern const struct module uc_module;
+extern const struct module tunnel_module;
+extern const struct module signin_module;
+extern const struct module http_module;
 extern const struct module sip_module;
 
 #endif

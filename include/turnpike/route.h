@@ -57,11 +57,25 @@ struct zone_conf {
 	bool enabled;
 };
 
-/* One [domain NAME] section. */
+/* What knows the passwords of a domain's users. */
+enum domain_auth {
+	DOMAIN_AUTH_NONE,  /* nobody can sign in */
+	DOMAIN_AUTH_UDS,   /* the call managers of the domain's [uc-cluster] sections */
+	DOMAIN_AUTH_BASIC, /* an HTTP server that answers 2xx or 401 to Basic credentials */
+	DOMAIN_AUTH_USERS, /* [web-user USER@DOMAIN] sections */
+};
+
+/* One [domain NAME] section; the name is in lower case. The route module owns the rows; sip, signin
+ * and http read them. */
 struct domain_conf {
 	struct conf_common common;
-	char *sip; /* "zone:NAME", or or "none"; the name is in lower case */
+	char *sip; /* "zone:NAME", "uc" (C: the call managers of the domain's clusters) or "none" */
 	bool im;
+	bool web;		  /* the edge service (8443) serves its users */
+	int authentication;	  /* enum domain_auth; C */
+	char *authentication_url; /* DOMAIN_AUTH_BASIC */
+	char *authentication_tls; /* [tls NAME] whose ca that server's certificate chains to */
+	bool sip_signin;	  /* C: phones of the domain register only after a sign-in */
 };
 
 struct route_query {

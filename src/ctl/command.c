@@ -6,12 +6,14 @@
 
 #include "base/buf.h"
 #include "ctl/client.h"
+#include "ctl/hash_password.h"
 #include "ctl/show.h"
 #include "ctl/text.h"
 
 #define MAX_TARGET_BYTES (32 * 1024)
 #define MAX_OUT_BYTES	 (256u << 20)
-#define MAX_OPTIONS	 6
+#define MAX_OPTIONS	 7
+#define MAX_POSITIONALS	 2
 
 struct option {
 	const char *name;  /* "--kind" */
@@ -19,15 +21,19 @@ struct option {
 	const char *value; /* what the option stands for; NULL: it takes a value */
 };
 
+/* "allow-check" is also written in two words, `allow check`. */
 struct command {
 	const char *name;
 	const char *path;  /* after /v1/, NULL: the name */
 	const char *query; /* always sent: "prefix=route."; NULL: none */
 	const char *method;
-	const char *positional; /* query key of the one argument; NULL: takes none */
-	bool required;		/* the argument */
+	const char *positionals[MAX_POSITIONALS + 1]; /* query keys of the arguments, in order */
+	size_t n_required;			      /* of them */
 	struct option options[MAX_OPTIONS + 1];
 	show_fn show;
+	const char *verdict; /* key of a boolean of the reply: false exits as a refusal does */
+	/* Needs no daemon: runs here, argument NULL or the word. */
+	int (*local)(const char *argument, bool json, FILE *out, FILE *err);
 	const char *usage;
 	const char *help;
 };
@@ -64,12 +70,58 @@ static const struct command commands[] = {
 		       { "--kind", "kind", NULL },
 		       { "--zone", "zone", NULL },
 		       { "--session", "session", NULL },
+		       { "--user", "user", NULL },
 		       LIMIT,
 		       { "--offset", "offset", NULL } },
 	  .show = show_connections,
-	  .usage = "connections [--ended] [--kind K] [--zone Z] [--session S] [--limit N] "
-		   "[--offset N]",
+	  .usage = "connections [--ended] [--kind K] [--zone Z] [--session S] [--user U] "
+		   "[--limit N] [--offset N]",
 	  .help = "everything alive with a peer, or what ended and why" },
+	{ .name = "tunnels",
+	  .method = "GET",
+	  .show = show_tunnels,
+	  .usage = "tunnels",
+	  .help = "SSH connections with the other boxes, with the reason when one is down" },
+	{ .name = "sessions",
+	  .method = "GET",
+	  .options = { { "--user", "user", NULL }, LIMIT },
+	  .show = show_sessions,
+	  .usage = "sessions [--user U] [--limit N]",
+	  .help = "who is signed in, from where, and who was lately" },
+	{ .name = "uc",
+	  .method = "GET",
+	  .show = show_uc,
+	  .usage = "uc",
+	  .help = "clusters inside with the servers that discovery found" },
+	{ .name = "uc-refresh",
+	  .method = "POST",
+	  .positionals = { "cluster" },
+	  .show = show_object,
+	  .usage = "uc refresh [CLUSTER]",
+	  .help = "discovers the servers again, in the background; sign-ins go on" },
+	{ .name = "allow",
+	  .method = "GET",
+	  .show = show_allow,
+	  .usage = "allow",
+	  .help = "what signed-in users may reach inside: rules of the file, then automatic ones" },
+	{ .name = "allow-check",
+	  .method = "GET",
+	  .positionals = { "url", "method" },
+	  .n_required = 1,
+	  .show = show_allow_check,
+	  .verdict = "allowed",
+	  .usage = "allow check URL [METHOD]",
+	  .help = "may URL be asked for, and which rule says so; nothing is sent" },
+	{ .name = "backends",
+	  .method = "GET",
+	  .show = show_backends,
+	  .usage = "backends",
+	  .help = "servers of [backends] sections, which of them work" },
+	{ .name = "hash-password",
+	  .positionals = { "user" },
+	  .local = hash_password,
+	  .usage = "hash-password [USER@DOMAIN]",
+	  .help = "asks for a password and prints what [web-user] keeps of it; needs no daemon" },
 	{ .name = "alarms",
 	  .method = "GET",
 	  .show = show_alarms,
@@ -85,7 +137,7 @@ static const struct command commands[] = {
 	  .help = "the last searches for a destination, rule by rule, newest first" },
 	{ .name = "trace",
 	  .method = "GET",
-	  .positional = "prefix",
+	  .positionals = { "prefix" },
 	  .options = { LIMIT },
 	  .show = show_trace,
 	  .usage = "trace [PREFIX] [--limit N]",
@@ -97,8 +149,8 @@ static const struct command commands[] = {
 	  .help = "numbers of connections and of decisions since the start" },
 	{ .name = "locate",
 	  .method = "GET",
-	  .positional = "alias",
-	  .required = true,
+	  .positionals = { "alias" },
+	  .n_required = 1,
 	  .options = { { "--source", "source", NULL },
 		       { "--authenticated", "authenticated", "yes" },
 		       { "--hops", "hops", NULL } },
@@ -107,8 +159,8 @@ static const struct command commands[] = {
 	  .help = "where a call to ALIAS would go, and why; nothing is sent" },
 	{ .name = "disconnect",
 	  .method = "POST",
-	  .positional = "id",
-	  .required = true,
+	  .positionals = { "id" },
+	  .n_required = 1,
 	  .show = show_object,
 	  .usage = "disconnect ID",
 	  .help = "ends a call, registration or connection" },
@@ -133,7 +185,8 @@ struct invocation {
 	bool help;
 	bool version;
 	const struct command *command;
-	bool has_argument;
+	size_t n_arguments;
+	const char *argument; /* the last */
 	struct buf target;
 };
 
@@ -149,8 +202,8 @@ static void print_help(FILE *out)
 		"  --json         print the reply as JSON\n"
 		"  --help         print this\n"
 		"  --version      print the version\n"
-		"\nexit status: 0 done, 1 refused by the daemon, 2 wrong usage, 3 daemon not "
-		"reachable\n",
+		"\nexit status: 0 done (allow check: allowed), 1 refused, 2 wrong usage, 3 daemon "
+		"not reachable\n",
 		COMMAND_DEFAULT_SOCKET);
 }
 
@@ -247,22 +300,44 @@ static int parse_option(struct invocation *v, int argc, char *const *argv, int *
 	return COMMAND_OK;
 }
 
+static void set_command(struct invocation *v, const struct command *c)
+{
+	v->command = c;
+	buf_reset(&v->target);
+	buf_printf(&v->target, "/v1/%s%s%s", c->path ? c->path : c->name, c->query ? "?" : "",
+		   c->query ? c->query : "");
+}
+
+/* The second word of `allow check`; NULL: it is no such word. */
+static const struct command *find_second(const struct command *c, const char *word)
+{
+	size_t n = strlen(c->name);
+
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		const char *name = commands[i].name;
+
+		if (strncmp(name, c->name, n) == 0 && name[n] == '-' &&
+		    strcmp(name + n + 1, word) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
 static int parse_word(struct invocation *v, const char *word, FILE *err)
 {
-	const struct command *c = v->command;
+	const struct command *c = v->command ? find_second(v->command, word) : find_command(word);
 
-	if (!c) {
-		c = v->command = find_command(word);
-		if (!c)
-			return unknown_command(err, word);
-		buf_printf(&v->target, "/v1/%s%s%s", c->path ? c->path : c->name,
-			   c->query ? "?" : "", c->query ? c->query : "");
+	if (c && v->n_arguments == 0) {
+		set_command(v, c);
 		return COMMAND_OK;
 	}
-	if (!c->positional || v->has_argument)
+	c = v->command;
+	if (!c)
+		return unknown_command(err, word);
+	if (!c->positionals[v->n_arguments])
 		return usage_error(err, "one argument too many", word, c);
-	v->has_argument = true;
-	client_add_query(&v->target, c->positional, word);
+	client_add_query(&v->target, c->positionals[v->n_arguments++], word);
+	v->argument = word;
 	return COMMAND_OK;
 }
 
@@ -288,7 +363,7 @@ static int parse_arguments(struct invocation *v, int argc, char *const *argv, FI
 		return COMMAND_OK;
 	if (!v->command)
 		return usage_error(err, "no command given", NULL, NULL);
-	if (v->command->required && !v->has_argument)
+	if (v->n_arguments < v->command->n_required)
 		return usage_error(err, "an argument is missing", NULL, v->command);
 	if (v->target.failed)
 		return usage_error(err, "arguments too long", NULL, v->command);
@@ -357,6 +432,9 @@ static int print_reply(const struct invocation *v, const struct client_reply *re
 		print_refusal(body, reply->status, err);
 	else if (!v->json)
 		r = print_text(v, body, out, err);
+	if (r == COMMAND_OK && v->command->verdict &&
+	    !json_is_true(json_object_get(body, v->command->verdict)))
+		r = COMMAND_REFUSED;
 	json_decref(body);
 	return r;
 }
@@ -388,6 +466,8 @@ int command_run(int argc, char *const *argv, FILE *out, FILE *err)
 		print_help(out);
 	else if (v.version)
 		fprintf(out, "turnpikectl %s\n", TURNPIKE_VERSION);
+	else if (v.command->local)
+		r = v.command->local(v.argument, v.json, out, err);
 	else
 		r = call(&v, out, err);
 	/* A full disk or a closed pipe behind --json must not look like success. */

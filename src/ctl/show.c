@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/table.h"
+#include "ctl/show_list.h"
 
 #define MAX_LINE_BYTES 16384
 #define MAX_DEPTH      8
@@ -139,7 +139,6 @@ static void add_pairs(struct table *t, const char *name, const json_t *o, unsign
 	add_pairs_under(t, o, indent + 2);
 }
 
-/* Every object inside the object o, also those in arrays. */
 static void add_pairs_under(struct table *t, const json_t *o, unsigned indent)
 {
 	const char *key;
@@ -158,11 +157,8 @@ static void add_pairs_under(struct table *t, const json_t *o, unsigned indent)
 	}
 }
 
-/* What lies under a row: objects of the array `key` of it. */
-typedef void (*under_fn)(struct table *t, const json_t *row);
-
-static void show_list(const json_t *reply, const char *key, const struct column *columns,
-		      under_fn under, const char *nothing, struct buf *out)
+void show_list(const json_t *reply, const char *key, const struct column *columns,
+	       show_under_fn under, const char *nothing, struct buf *out)
 {
 	const json_t *list = json_object_get(reply, key), *row;
 	struct table t;
@@ -221,10 +217,9 @@ void show_registrations(const json_t *reply, struct buf *out)
 	show_list(reply, "registrations", columns, NULL, "no registrations", out);
 }
 
-/* Legs and media streams. */
-static void under_call(struct table *t, const json_t *call)
+void show_under_pairs(struct table *t, const json_t *row)
 {
-	add_pairs_under(t, call, 2);
+	add_pairs_under(t, row, 2);
 }
 
 void show_calls(const json_t *reply, struct buf *out)
@@ -240,7 +235,7 @@ void show_calls(const json_t *reply, struct buf *out)
 		{ 0 }
 	};
 
-	show_list(reply, "calls", columns, under_call, "no calls", out);
+	show_list(reply, "calls", columns, show_under_pairs, "no calls", out);
 }
 
 void show_connections(const json_t *reply, struct buf *out)
@@ -250,6 +245,7 @@ void show_connections(const json_t *reply, struct buf *out)
 		{ .title = "PARENT", .key = "parent" },
 		{ .title = "USER", .key = "user" },
 		{ .title = "ZONE", .key = "zone" },
+		{ .title = "SESSION", .key = "session" },
 		{ .title = "VIA", .key = "transport" },
 		{ .title = "LOCAL", .key = "local" },
 		{ .title = "REMOTE", .key = "remote" },
@@ -269,8 +265,8 @@ void show_connections(const json_t *reply, struct buf *out)
 	if (total > (json_int_t)n)
 		buf_printf(out,
 			   "%zu of %" JSON_INTEGER_FORMAT
-			   " shown; narrow it with --kind, --zone or --session, or page with "
-			   "--limit and --offset\n",
+			   " shown; narrow it with --kind, --zone, --session or --user, or "
+			   "page with --limit and --offset\n",
 			   n, total);
 }
 

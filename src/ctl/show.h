@@ -15,6 +15,12 @@ void show_connections(const json_t *reply, struct buf *out);
 void show_alarms(const json_t *reply, struct buf *out);
 void show_trace(const json_t *reply, struct buf *out);
 void show_locate(const json_t *reply, struct buf *out);
+void show_tunnels(const json_t *reply, struct buf *out);
+void show_sessions(const json_t *reply, struct buf *out);
+void show_uc(const json_t *reply, struct buf *out);
+void show_allow(const json_t *reply, struct buf *out);
+void show_allow_check(const json_t *reply, struct buf *out);
+void show_backends(const json_t *reply, struct buf *out);
 /* Any object: `key: value` lines, nested ones indented. */
 void show_object(const json_t *reply, struct buf *out);
 

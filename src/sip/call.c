@@ -189,8 +189,8 @@ static void on_exchange_timer_c(void *arg)
 		txn_client_cancel(x->ct);
 }
 
-struct exchange *exchange_new(struct call *c, unsigned from, struct txn_server *t,
-			      enum sip_method m)
+struct exchange *call_exchange_new(struct call *c, unsigned from, struct txn_server *t,
+				   enum sip_method m)
 {
 	struct exchange *x = calloc(1, sizeof(*x));
 
@@ -466,7 +466,7 @@ static void call_begin(struct call *c, struct txn_server *t, struct sip_msg *m,
 
 	if (dialog_init_uas(&c->legs[0].d, m, from, txn_server_to_tag(t)) == 0 &&
 	    leg_enter(&c->legs[0]) == 0)
-		x = exchange_new(c, 0, t, SIP_INVITE);
+		x = call_exchange_new(c, 0, t, SIP_INVITE);
 	if (!x) {
 		txn_server_reply(t, 500, NULL, NULL);
 		call_end(c, -1, "out of memory");

@@ -530,7 +530,7 @@ bool calls_in_dialog(struct calls *cs, struct txn_server *t, struct sip_msg *m)
 		if (has_glare(c, from, t))
 			return true;
 	}
-	x = exchange_new(c, from, t, m->method);
+	x = call_exchange_new(c, from, t, m->method);
 	if (!x) {
 		txn_server_reply(t, 500, NULL, NULL);
 		return true;

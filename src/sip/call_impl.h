@@ -90,8 +90,8 @@ void call_set_state(struct call *c, enum call_state s);
 /* Ends it: BYE on confirmed legs but `except` (-1: none), pending work finished; reason for humans.
  */
 void call_end(struct call *c, int except, const char *reason);
-struct exchange *exchange_new(struct call *c, unsigned from, struct txn_server *t,
-			      enum sip_method m);
+struct exchange *call_exchange_new(struct call *c, unsigned from, struct txn_server *t,
+				   enum sip_method m);
 void exchange_done(struct exchange *x);
 int leg_enter(struct leg *l);
 void leg_leave(struct leg *l);

@@ -67,6 +67,7 @@ static void sip_fini(void *self)
 {
 	struct sip *s = self;
 
+	sip_gate_free(s);
 	calls_free(s->calls);
 	relays_free(s->relays);
 	zone_peers_free(s->zones);
@@ -79,18 +80,33 @@ static void sip_fini(void *self)
 	free(s);
 }
 
+static uint16_t tls_port(void *self)
+{
+	const struct sip *s = self;
+
+	return s->conf->tls && s->conf->tls[0] ? (uint16_t)s->conf->tls_port : 0;
+}
+
+static const struct sip_ops sip_service = { tls_port };
+
 static int sip_init(struct env *env, void **self)
 {
 	struct sip *s = calloc(1, sizeof(*s));
 	struct timerq *timers = loop_timers(env->loop);
 	struct txn_timers tc;
 	struct calls_conf cc;
+	int error;
 
 	if (!s)
 		return -ENOMEM;
 	s->env = env;
 	use_snapshot(s, conf_current(env->conf));
 	net_random(s->seed, sizeof(s->seed));
+	if (sip_gate_init(s) < 0) {
+		conf_unref(s->snap);
+		free(s);
+		return -ENOMEM;
+	}
 	net_random(&s->boot, sizeof(s->boot));
 	make_token_key(s);
 	tc = txn_conf(s->conf);
@@ -110,6 +126,11 @@ static int sip_init(struct env *env, void **self)
 	if (!s->transport || !s->txns || !s->relays || !s->regs || !s->calls || !s->zones) {
 		sip_fini(s);
 		return -ENOMEM;
+	}
+	error = service_offer(env->modules, SIP_SERVICE, &sip_service, s);
+	if (error) {
+		sip_fini(s);
+		return error;
 	}
 	*self = s;
 	return 0;
@@ -148,6 +169,18 @@ static const struct ctl_command commands[] = {
 	{ NULL, false, NULL },
 };
 
+/* The web side may be missing; then nobody can have signed in. */
+static void find_signin(struct sip *s)
+{
+	struct service signin = service_find(s->env->modules, SIGNIN_SERVICE);
+	struct service uc = service_find(s->env->modules, UC_SERVICE);
+
+	s->signin = signin.ops;
+	s->signin_self = signin.self;
+	s->uc = uc.ops;
+	s->uc_self = uc.self;
+}
+
 static int sip_start(void *self)
 {
 	struct sip *s = self;
@@ -158,6 +191,7 @@ static int sip_start(void *self)
 
 	if (!route.ops || !media.ops)
 		return -ENOENT;
+	find_signin(s);
 	s->route = route.ops;
 	s->route_self = route.self;
 	calls_set_media(s->calls, media.ops, media.self);

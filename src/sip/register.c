@@ -7,6 +7,7 @@
 #include "base/base64.h"
 #include "core/log.h"
 #include "core/net.h"
+#include "core/system_conf.h"
 #include "sip/sip.h"
 
 /* As long as a transaction may take. */
@@ -118,6 +119,33 @@ out:
 	pending_free(p);
 }
 
+/* The zone of a call manager: of the user's home cluster when it is known, a living one first. */
+static const struct zone_conf *home_zone(struct sip *s, const struct sip_msg *m, const char *domain,
+					 const struct side *from, struct target_refusal *no)
+{
+	const struct zone_conf *any = NULL;
+	const char *home = NULL;
+	struct uc_node node;
+	struct sip_uri to;
+
+	if (s->uc && sip_uri_parse(m->to.uri, &to))
+		home = s->uc->home(s->uc_self, slice_of(domain), to.user);
+	for (size_t i = 0; s->uc && s->uc->node(s->uc_self, i, &node); i++) {
+		const struct zone_conf *z;
+
+		if (!(node.roles & UC_CALL_MANAGER) || (home && strcmp(home, node.cluster) != 0))
+			continue;
+		z = conf_get(s->snap, "zone", node.tcp_zone);
+		if (z && node.alive)
+			return z;
+		any = any ? any : z;
+	}
+	if (!any)
+		sip_refuse(s, no, 503, NULL, "sip.register.no-call-manager", "[uc-cluster]", from,
+			   NULL, "no call manager of the domain has been found yet");
+	return any;
+}
+
 /* The registrar's zone for the domain of the Request-URI; refuses what this box does not serve. */
 static const struct zone_conf *registrar_zone(struct sip *s, const struct sip_msg *m,
 					      const struct side *from, struct target_refusal *no)
@@ -134,6 +162,8 @@ static const struct zone_conf *registrar_zone(struct sip *s, const struct sip_ms
 	for (char *c = host; *c; c++)
 		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
 	d = conf_get(s->snap, "domain", host);
+	if (d && d->sip && strcmp(d->sip, "uc") == 0)
+		return home_zone(s, m, host, from, no);
 	if (!d || !d->sip || strncmp(d->sip, "zone:", 5) != 0) {
 		snprintf(why, sizeof(why), "no [domain %s] with sip = zone:...", host);
 		sip_refuse(s, no, 403, NULL, "sip.register.unknown-domain", "[domain]", from, NULL,
@@ -215,7 +245,7 @@ static bool is_known(struct sip *s, const struct sip_msg *m)
 }
 
 static struct pending *pending_new(struct sip *s, const struct side *from, const struct sip_msg *m,
-				   const char *zone)
+				   const char *zone, const char *session)
 {
 	struct pending *p = calloc(1, sizeof(*p));
 	struct registration *known;
@@ -235,7 +265,10 @@ static struct pending *pending_new(struct sip *s, const struct side *from, const
 		pending_free(p);
 		return NULL;
 	}
-	sip_link_session(m, from, p->session);
+	if (session)
+		slice_copy(p->session, sizeof(p->session), slice_of(session));
+	else
+		sip_link_session(m, from, p->session);
 	known = p->session[0] || !p->contact
 			? NULL
 			: registration_on_flow(s->regs, from->flow, slice_of(p->aor));
@@ -247,12 +280,13 @@ static struct pending *pending_new(struct sip *s, const struct side *from, const
 }
 
 static void forward(struct sip *s, struct txn_server *t, struct sip_msg *m, const struct side *from,
-		    const struct zone_conf *zone, const struct side *to)
+		    const struct zone_conf *zone, const struct side *to, const char *session)
 {
+	const struct system_conf *sys = conf_get(s->snap, "system", NULL);
 	struct target target = { .side = *to };
 	struct relay_rewrite rw = { 0 };
 	struct buf path, contact;
-	struct pending *p = pending_new(s, from, m, zone->common.name);
+	struct pending *p = pending_new(s, from, m, zone->common.name, session);
 	bool to_link = to->role == FLOW_TRAVERSAL_CLIENT || to->role == FLOW_TRAVERSAL_SERVER;
 
 	buf_init(&path, 1024);
@@ -261,6 +295,7 @@ static void forward(struct sip *s, struct txn_server *t, struct sip_msg *m, cons
 		txn_server_reply(t, 500, NULL, NULL);
 		goto out;
 	}
+	rw.realm = from->role == FLOW_OUTSIDE ? sys->name : NULL;
 	target.max_forwards = (m->max_forwards < 0 ? 70 : m->max_forwards) - 1;
 	slice_copy(target.uri, sizeof(target.uri), m->uri);
 	if (!to_link && from->role != FLOW_OUTSIDE && zone->contact == ZONE_CONTACT_REWRITE) {
@@ -287,8 +322,7 @@ void sip_register(struct sip *s, struct txn_server *t, struct sip_msg *m, const 
 {
 	struct target_refusal no = { .status = 0 };
 	const struct zone_conf *zone = NULL;
-	struct side to;
-	char why[160], extra[48];
+	char extra[48];
 
 	if (from->role == FLOW_INSIDE)
 		sip_refuse(s, &no, 403, NULL, "sip.register.inside", "[zone]", from, NULL,
@@ -308,6 +342,22 @@ void sip_register(struct sip *s, struct txn_server *t, struct sip_msg *m, const 
 			   NULL, "too many registrations");
 		zone = NULL;
 	}
+	if (zone)
+		sip_gate(s, t, m, from);
+	else
+		txn_server_reply(t, no.status ? no.status : 403, no.phrase[0] ? no.phrase : NULL,
+				 no.extra[0] ? no.extra : NULL);
+}
+
+void sip_register_admitted(struct sip *s, struct txn_server *t, struct sip_msg *m,
+			   const struct side *from, const char *session)
+{
+	struct target_refusal no = { .status = 0 };
+	/* Once more: while it waited the configuration may have changed. */
+	const struct zone_conf *zone = registrar_zone(s, m, from, &no);
+	struct side to;
+	char why[160];
+
 	if (zone &&
 	    !zone_peers_pick(s->zones, zone->common.name, zone_peers_turn(s->zones), 0, &to, why)) {
 		sip_refuse(s, &no, 503, NULL, "sip.register.zone-down", zone->common.name, from,
@@ -316,7 +366,7 @@ void sip_register(struct sip *s, struct txn_server *t, struct sip_msg *m, const 
 		zone = NULL;
 	}
 	if (zone)
-		forward(s, t, m, from, zone, &to);
+		forward(s, t, m, from, zone, &to, session);
 	else
 		txn_server_reply(t, no.status ? no.status : 403, no.phrase[0] ? no.phrase : NULL,
 				 no.extra[0] ? no.extra : NULL);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "proto/digest.h"
 #include "proto/sip_build.h"
 
 struct relays {
@@ -21,7 +22,16 @@ struct relay {
 
 struct filter {
 	bool keep_path, keep_contact, to_outside, from_outside;
+	const char *realm;
 };
+
+/* RFC 3261 22.3: credentials end at the proxy that asked for them. */
+static bool is_for_us(const struct sip_hdr *h, const char *realm)
+{
+	struct digest_response r;
+
+	return realm && digest_response_parse(h->value, &r) && slice_eq(r.realm, slice_of(realm));
+}
 
 static bool keep(const struct sip_hdr *h, void *arg)
 {
@@ -48,6 +58,8 @@ static bool keep(const struct sip_hdr *h, void *arg)
 		return f->keep_contact;
 	case SIP_HDR_WARNING:
 		return !f->to_outside;
+	case SIP_HDR_PROXY_AUTHORIZATION:
+		return !is_for_us(h, f->realm);
 	case SIP_HDR_P_ASSERTED_IDENTITY:
 	case SIP_HDR_P_PREFERRED_IDENTITY:
 	case SIP_HDR_REMOTE_PARTY_ID:
@@ -114,7 +126,7 @@ static void on_response(void *arg, struct txn_client *t, struct sip_msg *m)
 	struct relay *r = arg;
 	/* Back to a phone outside: nothing that names who stands inside. */
 	struct filter f = { !r->from_outside, !r->from_outside || m->method == SIP_REGISTER,
-			    r->from_outside, r->to_outside };
+			    r->from_outside, r->to_outside, NULL };
 	struct buf contact;
 	struct sip_build b;
 	struct slice out;
@@ -175,7 +187,8 @@ static struct slice print(struct relay *r, struct sip_build *b, const struct tar
 			  const struct relay_rewrite *rw, const char *branch)
 {
 	const struct sip_msg *m = r->request;
-	struct filter f = { !rw->drop_path, !rw->contact, r->to_outside, r->from_outside };
+	struct filter f = { !rw->drop_path, !rw->contact, r->to_outside, r->from_outside,
+			    rw->realm };
 
 	sip_build_request(b, m->method_name, slice_of(to->uri));
 	sip_build_hdr(b, SIP_HDR_VIA, "SIP/2.0/%s %s;branch=%s;rport",

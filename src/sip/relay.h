@@ -15,6 +15,7 @@ struct relay_rewrite {
 	bool drop_path;	     /* of the request */
 	const char *contact; /* replaces every Contact, or NULL */
 	const char *session; /* Turnpike-Session toward a link, or NULL */
+	const char *realm;   /* Proxy-Authorization of this realm was for us: dropped; or NULL */
 };
 
 /* The final status (m NULL: time-out or transport, or status 0: the daemon ends), before it goes

@@ -13,6 +13,9 @@
 #include "sip/txn.h"
 #include "sip/zone_peer.h"
 #include "turnpike/route.h"
+#include "turnpike/signin.h"
+#include "turnpike/sip.h"
+#include "turnpike/uc.h"
 
 struct sip {
 	struct env *env;
@@ -26,6 +29,13 @@ struct sip {
 	struct zone_peers *zones;
 	const struct route_ops *route;
 	void *route_self;
+	const struct signin_ops *signin; /* NULL: no such module */
+	void *signin_self;
+	const struct uc_ops *uc; /* C; NULL: no such module */
+	void *uc_self;
+	struct list gate_waits;
+	struct htab gate_passes;
+	struct list gate_pass_order; /* the oldest first */
 	uint8_t seed[16];
 	uint8_t token_key[32];
 	uint32_t boot;
@@ -53,7 +63,16 @@ bool sip_is_us(struct sip *s, const struct side *from, struct slice uri);
 const char *sip_source_zone(struct sip *s, const struct side *from);
 bool sip_reach(struct sip *s, struct slice next_hop, const struct side *old, struct side *out);
 
+/* gate.c: lets a REGISTER through to sip_register_admitted(), or answers it. */
+void sip_gate(struct sip *s, struct txn_server *t, struct sip_msg *m, const struct side *from);
+/* 0 or -ENOMEM. */
+int sip_gate_init(struct sip *s);
+void sip_gate_free(struct sip *s);
+
 /* register.c */
+/* session: the sign-in that it belongs to, NULL: none is known. */
+void sip_register_admitted(struct sip *s, struct txn_server *t, struct sip_msg *m,
+			   const struct side *from, const char *session);
 void sip_register(struct sip *s, struct txn_server *t, struct sip_msg *m, const struct side *from);
 /* 32 hex digits in Turnpike-Session of a message from a link, else "". */
 void sip_link_session(const struct sip_msg *m, const struct side *from,

@@ -2,6 +2,8 @@
 
 static const char *const calls_policies[] = { "registered", "any", NULL };
 
+static const char *const digests[] = { "md5", "sha-256", "both", NULL };
+
 #define ROW(k, t, member, ...)                                                                    \
 	{                                                                                         \
 		.key = (k), .type = (t), .offset = offsetof(struct sip_conf, member), __VA_ARGS__ \
@@ -62,6 +64,9 @@ static const struct conf_row rows[] = {
 	    .names = calls_policies,
 	    .help = "whose calls E carries inward: phones with a registration on the same "
 		    "connection, or any"),
+	ROW("signin-digest", CONF_ENUM, signin_digest, .def = "md5", .names = digests,
+	    .help = "E: digest asked of phones of domains with sip-signin. md5 because phones "
+		    "exist that give up when they see another; the connection is TLS anyway"),
 };
 
 const struct conf_section sip_conf_section = {

@@ -3,6 +3,7 @@
 /* The [sip] section. */
 #include "core/conf_schema.h"
 
+enum sip_digest { SIP_DIGEST_MD5, SIP_DIGEST_SHA256, SIP_DIGEST_BOTH };
 enum sip_calls_policy { SIP_CALLS_REGISTERED, SIP_CALLS_ANY };
 
 struct sip_conf {
@@ -31,6 +32,7 @@ struct sip_conf {
 	uint32_t max_registrations;
 	uint32_t min_expires_s, max_expires_s;
 	int calls_from_outside; /* enum sip_calls_policy */
+	int signin_digest;	/* enum sip_digest */
 };
 
 extern const struct conf_section sip_conf_section;

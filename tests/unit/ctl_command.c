@@ -225,8 +225,164 @@ static void connections(void **state)
 	      "GET /v1/connections?ended=1&kind=flow&limit=1 HTTP/1.0",
 	      "ID      ZONE  VIA  LOCAL           REMOTE          STATE    AGE    RX  TX  DROPPED\n"
 	      "flow-1  pbx   tls  192.0.2.1:5061  192.0.2.2:4000  open   1m01s  1.5k   0        0\n"
-	      "1 of 7 shown; narrow it with --kind, --zone or --session, or page with --limit and "
-	      "--offset\n");
+	      "1 of 7 shown; narrow it with --kind, --zone, --session or --user, or page with "
+	      "--limit and --offset\n");
+}
+
+/* Sign-in, registration and request of one user, as both boxes show them. */
+static void one_user(void **state)
+{
+	static const char body[] =
+		"{\"connections\":[{\"id\":\"signin-1\",\"kind\":\"signin\",\"user\":\"al@x\","
+		"\"session\":\"ab\",\"transport\":\"tls\",\"remote\":\"192.0.2.2:0\",\"state\":"
+		"\"signed in\",\"age_s\":5},{\"id\":\"request-2\",\"kind\":\"request\",\"parent\":"
+		"\"http-1\",\"user\":\"al@x\",\"session\":\"ab\",\"zone\":\"web\",\"transport\":"
+		"\"tls\",\"state\":\"relaying\",\"age_s\":1}],\"total\":2}";
+	struct fixture *f = *state;
+
+	shows(f, "connections --user al@x", body, "GET /v1/connections?user=al%40x HTTP/1.0",
+	      "ID         PARENT  USER  ZONE  SESSION  VIA  REMOTE       STATE      AGE\n"
+	      "signin-1           al@x        ab       tls  192.0.2.2:0  signed in   5s\n"
+	      "request-2  http-1  al@x  web   ab       tls               relaying    1s\n");
+}
+
+static void tunnels(void **state)
+{
+	struct fixture *f = *state;
+
+	shows(f, "tunnels",
+	      "{\"fingerprint\":\"SHA256:x\",\"tunnels\":[{\"name\":\"edge1\",\"state\":\"up\","
+	      "\"address\":\"edge1.example.com\",\"port\":2222,\"streams\":3,\"system\":\"e\","
+	      "\"skew-ms\":-12,\"last-error\":\"\",\"since\":\"T\",\"connections\":[{\"id\":"
+	      "\"tunnel-1\",\"slot\":0,\"state\":\"open\",\"remote\":\"192.0.2.1:2222\","
+	      "\"rtt-ms\":1}]},{\"name\":\"edge2\",\"state\":\"down\",\"last-error\":"
+	      "\"another key\\u001b\",\"connections\":[]}]}",
+	      "GET /v1/tunnels HTTP/1.0",
+	      "NAME   STATE  SYSTEM  ADDRESS                 SINCE  STREAMS  SKEW-MS  LAST ERROR\n"
+	      "edge1  up     e       edge1.example.com:2222  T            3      -12\n"
+	      "  tunnel-1 slot=0 state=open remote=192.0.2.1:2222 rtt-ms=1\n"
+	      "edge2  down                                                            another "
+	      "key\\x1b\n"
+	      "\nkey of this box: SHA256:x\n");
+	shows(f, "tunnels", "{\"fingerprint\":\"\",\"tunnels\":[]}", "GET /v1/tunnels HTTP/1.0",
+	      "no tunnels\n");
+}
+
+static void sessions(void **state)
+{
+	struct fixture *f = *state;
+
+	shows(f, "sessions --user alice --limit 9",
+	      "{\"sessions\":[{\"session\":\"ab\",\"user\":\"alice\",\"domain\":\"x\",\"from\":"
+	      "\"192.0.2.1\",\"since\":\"T\",\"peer\":\"edge1\",\"expires_s\":28800,\"idle_s\":"
+	      "61}],\"ended\":[{\"session\":\"cd\",\"user\":\"bob@x\",\"from\":\"192.0.2.2\","
+	      "\"since\":\"T\",\"ended\":\"U\",\"reason\":\"signed out\"}]}",
+	      "GET /v1/sessions?user=alice&limit=9 HTTP/1.0",
+	      "SESSION  USER   DOMAIN  FROM       PEER   SINCE   IDLE  EXPIRES\n"
+	      "ab       alice  x       192.0.2.1  edge1  T      1m01s    8h00m\n"
+	      "\nended lately:\n"
+	      "SESSION  USER   FROM       SINCE  ENDED  REASON\n"
+	      "cd       bob@x  192.0.2.2  T      U      signed out\n");
+	shows(f, "sessions", "{\"sessions\":[],\"ended\":[]}", "GET /v1/sessions HTTP/1.0",
+	      "nobody is signed in\n");
+}
+
+static void clusters(void **state)
+{
+	struct fixture *f = *state;
+
+	shows(f, "uc",
+	      "{\"clusters\":[{\"name\":\"main\",\"domains\":[\"a.example\",\"b.example\"],"
+	      "\"discovery\":\"axl\",\"running\":false,\"discovered\":\"T\",\"error\":null,"
+	      "\"security\":\"mixed\",\"nodes\":[{\"name\":\"cucm1\",\"roles\":"
+	      "[\"call-manager\",\"tftp\"],\"uds_port\":8443,\"alive\":false,\"why\":"
+	      "\"refused\",\"tcp_zone\":\"CEtcp-cucm1\",\"tls_zone\":null}]},{\"name\":\"two\","
+	      "\"nodes\":[]}],\"homes_known\":0}",
+	      "GET /v1/uc HTTP/1.0",
+	      "main:\n  domains: a.example, b.example\n  discovery: axl\n  security: mixed\n"
+	      "  running: no\n  discovered: T\n"
+	      "NODE   ALIVE  ROLES                UDS  TCP ZONE     WHY\n"
+	      "cucm1  no     call-manager, tftp  8443  CEtcp-cucm1  refused\n"
+	      "\ntwo:\nno nodes known\n");
+	shows(f, "uc", "{\"clusters\":[]}", "GET /v1/uc HTTP/1.0", "no clusters\n");
+	shows(f, "uc refresh", "{\"started\":2}", "POST /v1/uc-refresh HTTP/1.0", "started: 2\n");
+	shows(f, "uc refresh main", "{\"started\":1}", "POST /v1/uc-refresh?cluster=main HTTP/1.0",
+	      "started: 1\n");
+	shows(f, "uc-refresh main", "{\"started\":1}", "POST /v1/uc-refresh?cluster=main HTTP/1.0",
+	      "started: 1\n");
+	/* A cluster of that name. */
+	shows(f, "uc refresh refresh", "{\"started\":1}",
+	      "POST /v1/uc-refresh?cluster=refresh HTTP/1.0", "started: 1\n");
+}
+
+static void allow_list(void **state)
+{
+	struct fixture *f = *state;
+
+	shows(f, "allow",
+	      "{\"allow\":[{\"name\":\"main cucm1 uds\",\"url\":\"https://cucm1:8443/cucm-uds/\","
+	      "\"match\":\"prefix\",\"methods\":\"GET\",\"automatic\":true,\"authentication\":"
+	      "\"required\"},{\"name\":\"z\",\"url\":\"https://b/\",\"match\":\"exact\","
+	      "\"methods\":\"GET POST\",\"automatic\":false,\"authentication\":\"none\"},"
+	      "{\"name\":\"photos\",\"url\":\"https://a/\",\"match\":\"prefix\",\"methods\":"
+	      "\"GET\",\"automatic\":false,\"authentication\":\"required\"}]}",
+	      "GET /v1/allow HTTP/1.0",
+	      "rules of [allow]:\n"
+	      "RULE    URL         MATCH   METHODS   SIGN-IN\n"
+	      "photos  https://a/  prefix  GET       required\n"
+	      "z       https://b/  exact   GET POST  none\n"
+	      "\nautomatic, from discovery:\n"
+	      "RULE            URL                           MATCH   METHODS  SIGN-IN\n"
+	      "main cucm1 uds  https://cucm1:8443/cucm-uds/  prefix  GET      required\n");
+	shows(f, "allow", "{\"allow\":[]}", "GET /v1/allow HTTP/1.0",
+	      "rules of [allow]:\nnone\n\nautomatic, from discovery:\nnone\n");
+	/* Anything but a list of rules: nothing to show. */
+	shows(f, "allow", "{\"allow\":{\"a\":1}}", "GET /v1/allow HTTP/1.0",
+	      "rules of [allow]:\nnone\n\nautomatic, from discovery:\nnone\n");
+}
+
+static void allow_check(void **state)
+{
+	static const char yes[] = "{\"url\":\"https://a/b?c=d&e\",\"method\":\"GET\",\"allowed\":"
+				  "true,\"rule\":\"photos\",\"automatic\":false,\"why\":"
+				  "\"[allow photos]\"}";
+	static const char no[] =
+		"{\"url\":\"https://a/\",\"method\":\"PUT\",\"allowed\":false,"
+		"\"rule\":\"\",\"automatic\":false,\"why\":\"no rule for host a\"}";
+	struct fixture *f = *state;
+
+	shows(f, "allow check https://a/b?c=d&e", yes,
+	      "GET /v1/allow-check?url=https%3A%2F%2Fa%2Fb%3Fc%3Dd%26e HTTP/1.0",
+	      "allowed: GET https://a/b?c=d&e\n  [allow photos]\n");
+	assert_int_equal(run_json(f, "allow check https://a/ PUT", 200, no), 1);
+	assert_string_equal(f->request,
+			    "GET /v1/allow-check?url=https%3A%2F%2Fa%2F&method=PUT HTTP/1.0");
+	assert_string_equal(f->out, "refused: PUT https://a/\n  no rule for host a\n");
+	assert_string_equal(f->err, "");
+	/* The exit code says it with --json too. */
+	assert_int_equal(run_json(f, "--json allow-check https://a/ PUT", 200, no), 1);
+	assert_non_null(strstr(f->out, "\"allowed\": false"));
+	assert_int_equal(run_json(f, "allow check a --json", 200, yes), 0);
+	/* No word of the daemon is no yes. */
+	assert_int_equal(run_json(f, "allow check a", 200, "{\"allowed\":\"true\"}"), 1);
+	assert_int_equal(run_json(f, "allow check a", 409, "{\"error\":\"no list\"}"), 1);
+	assert_string_equal(f->err, "turnpikectl: no list\n");
+	/* `allow` without the second word takes nothing. */
+	assert_int_equal(run_words(f, "allow https://a/"), 2);
+	assert_int_equal(run_words(f, "allow check"), 2);
+	assert_int_equal(run_words(f, "allow check a GET b"), 2);
+}
+
+static void backends(void **state)
+{
+	struct fixture *f = *state;
+
+	shows(f, "backends",
+	      "{\"backends\":[{\"host\":\"photos\",\"server\":\"p1\",\"port\":443,\"state\":"
+	      "\"down\",\"bad\":3,\"addresses\":[\"10.0.0.1:443\",\"10.0.0.2:443\"]}]}",
+	      "GET /v1/backends HTTP/1.0",
+	      "HOST    SERVER  PORT  STATE  BAD  ADDRESSES\n"
+	      "photos  p1       443  down     3  10.0.0.1:443, 10.0.0.2:443\n");
 }
 
 static void traces(void **state)
@@ -403,6 +559,8 @@ int main(void)
 		TEST(lists),	   TEST(empty_lists), TEST(connections),     TEST(traces),
 		TEST(locate),	   TEST(objects),     TEST(json_as_it_came), TEST(refusals),
 		TEST(unreachable), TEST(garbage),     TEST(wrong_usage),     TEST(help_and_version),
+		TEST(one_user),	   TEST(tunnels),     TEST(sessions),	     TEST(clusters),
+		TEST(allow_list),  TEST(allow_check), TEST(backends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,8 +182,8 @@ static void test_refused(void **state)
 		/* domains */
 		{ CORE "[domain Example.com]\n", "lower-case" },
 		{ CORE "[domain .example.com]\n", "lower-case" },
-		{ CORE "[domain example.com]\nsip = pbx\n", "legal values: zone:NAME, none" },
-		{ CORE "[domain example.com]\nsip = zone:\n", "legal values: zone:NAME, none" },
+		{ CORE "[domain example.com]\nsip = pbx\n", "legal values: zone:NAME, uc, none" },
+		{ CORE "[domain example.com]\nsip = zone:\n", "legal values: zone:NAME, uc, none" },
 		{ CORE "[domain example.com]\nsip = zone:gone\n", "there is no [zone gone]" },
 		{ CORE "[domain example.com]\nsip = zone:to-edge\n", "leads back to E" },
 		/* transforms */

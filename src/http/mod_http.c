@@ -1,0 +1,253 @@
+/* The module: connects the folder to the loop, the settings and the other modules. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/conn.h"
+#include "core/ctl.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "core/net.h"
+#include "core/system_conf.h"
+#include "core/trace.h"
+#include "http/web.h"
+#include "turnpike/modules.h"
+
+void web_trace(struct web *w, struct http_exchange *ex, const char *code, const char *decided_by,
+	       const char *fmt, ...)
+{
+	const struct conn *c = http_exchange_conn(ex);
+	const struct conn *front = http_front_conn(http_exchange_front(ex));
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	trace_add(w->env->trace, code, decided_by,
+		  c->remote.family != ADDR_NONE ? &c->remote : &front->remote,
+		  c->session[0] ? c->session : NULL, "%s", text);
+}
+
+static void add_text(char *out, size_t size, const char *text)
+{
+	size_t n = strlen(out);
+
+	slice_copy(out + n, size - n, slice_of(text));
+}
+
+void web_bind(struct http_exchange *ex, const struct signin_session *s)
+{
+	struct conn *c = http_exchange_conn(ex);
+	struct conn *front = http_front_conn(http_exchange_front(ex));
+
+	slice_copy(c->session, sizeof(c->session), slice_of(s->id));
+	c->user[0] = '\0';
+	add_text(c->user, sizeof(c->user), s->user);
+	add_text(c->user, sizeof(c->user), "@");
+	add_text(c->user, sizeof(c->user), s->domain);
+	memcpy(front->session, c->session, sizeof(front->session));
+	memcpy(front->user, c->user, sizeof(front->user));
+}
+
+void web_refused(void *arg, struct http_front *f, const char *code, int status, const char *why)
+{
+	struct web *w = arg;
+	const struct conn *c = http_front_conn(f);
+
+	trace_add(w->env->trace, code, "[web]", &c->remote, c->session[0] ? c->session : NULL,
+		  "%d: %s", status, why);
+}
+
+void web_authority(const struct http_url *url, char *out, size_t size)
+{
+	bool ip6 = strchr(url->host, ':');
+
+	if (url->port == (url->https ? 443 : 80))
+		snprintf(out, size, ip6 ? "[%s]" : "%s", url->host);
+	else
+		snprintf(out, size, ip6 ? "[%s]:%u" : "%s:%u", url->host, url->port);
+}
+
+static void use_snapshot(struct web *w, const struct conf_snapshot *snap)
+{
+	const struct conf_snapshot *old = w->snap;
+	const struct system_conf *sys = conf_get(snap, "system", NULL);
+
+	w->snap = conf_ref(snap);
+	w->conf = conf_get(snap, "web", NULL);
+	w->name = sys->name;
+	web_cookie_domain(w->conf, sys->name, w->cookie_domain, sizeof(w->cookie_domain));
+	if (old)
+		conf_unref(old);
+}
+
+static void http_fini(void *self)
+{
+	struct web *w = self;
+
+	http_engine_free(w->engine);
+	edge_listen_free(w);
+	origins_free(w->origins);
+	allow_table_stop(w);
+	if (w->snap)
+		conf_unref(w->snap);
+	free(w);
+}
+
+static int http_init(struct env *env, void **self)
+{
+	struct web *w = calloc(1, sizeof(*w));
+	struct http_engine_conf conf;
+	bool is_edge = env->role == CONF_ROLE_E;
+	uint8_t seed[16];
+
+	if (!w)
+		return -ENOMEM;
+	w->env = env;
+	timer_init(&w->uc_timer, NULL, w);
+	timer_init(&w->hostile_timer, NULL, w);
+	net_random(seed, sizeof(seed));
+	if (allow_init(&w->allow, seed) < 0) {
+		free(w);
+		return -ENOMEM;
+	}
+	use_snapshot(w, conf_current(env->conf));
+	conf = web_engine_conf(w->conf);
+	w->engine = http_engine_new(loop_timers(env->loop), env->conns, &conf,
+				    is_edge ? &web_edge_ops : &web_core_ops, w);
+	w->origins = origins_new(env);
+	if (!w->engine || !w->origins) {
+		http_fini(w);
+		return -ENOMEM;
+	}
+	origins_configure(w->origins, w->snap);
+	*self = w;
+	return 0;
+}
+
+static void find_services(struct web *w)
+{
+	struct service tunnel = service_find(w->env->modules, TUNNEL_SERVICE);
+	struct service signin = service_find(w->env->modules, SIGNIN_SERVICE);
+	struct service uc = service_find(w->env->modules, UC_SERVICE);
+	struct service sip = service_find(w->env->modules, SIP_SERVICE);
+
+	w->tunnel = tunnel.ops;
+	w->tunnel_self = tunnel.self;
+	w->signin = signin.ops;
+	w->signin_self = signin.self;
+	w->uc = uc.ops;
+	w->uc_self = uc.self;
+	w->sip = sip.ops;
+	w->sip_self = sip.self;
+}
+
+static int start_edge(struct web *w)
+{
+	struct buf errors;
+	int error = web_edge_start(w);
+
+	buf_init(&errors, 8192);
+	if (error == 0)
+		error = edge_listen_configure(w, &errors);
+	if (errors.n)
+		log_error(w->env->log, "http.listen", "reason=%s", log_esc(buf_slice(&errors)));
+	buf_fini(&errors);
+	return error;
+}
+
+static int http_start(void *self)
+{
+	struct web *w = self;
+	int error;
+
+	find_services(w);
+	if (!w->tunnel || !w->signin)
+		return -ENOENT;
+	error = allow_table_start(w);
+	if (error == 0 && w->env->role == CONF_ROLE_C)
+		error = allow_table_build(w);
+	if (error == 0)
+		error = w->env->role == CONF_ROLE_C ? web_core_start(w) : start_edge(w);
+	return error ? error : ctl_add(w->env->ctl, web_ctl_commands, w);
+}
+
+static int http_prepare(void *self, const struct conf_snapshot *next, struct buf *errors)
+{
+	struct web *w = self;
+
+	return w->env->role == CONF_ROLE_E ? edge_listen_prepare(w, next, errors) : 0;
+}
+
+static void http_reload(void *self, const struct conf_snapshot *old,
+			const struct conf_snapshot *next)
+{
+	struct web *w = self;
+	struct http_engine_conf conf;
+	struct buf errors;
+
+	use_snapshot(w, next);
+	conf = web_engine_conf(w->conf);
+	http_engine_configure(w->engine, &conf);
+	origins_configure(w->origins, next);
+	if (w->env->role == CONF_ROLE_C) {
+		allow_table_build(w);
+		return;
+	}
+	buf_init(&errors, 8192);
+	if (edge_listen_configure(w, &errors) < 0)
+		log_error(w->env->log, "http.listen", "reason=%s", log_esc(buf_slice(&errors)));
+	buf_fini(&errors);
+	web_edge_facts_changed(w);
+}
+
+static void http_drain(void *self)
+{
+	struct web *w = self;
+
+	w->draining = true;
+	edge_listen_free(w);
+	http_engine_drain(w->engine);
+}
+
+static bool http_drained(void *self)
+{
+	struct web *w = self;
+
+	return http_engine_busy(w->engine) == 0;
+}
+
+static void http_stop(void *self)
+{
+	struct web *w = self;
+
+	edge_listen_free(w);
+	http_engine_drain(w->engine);
+}
+
+static void http_status(void *self, json_t *out)
+{
+	web_status(self, out);
+}
+
+static const struct conf_section *const sections[] = {
+	&web_section, &allow_section, &backends_section, &site_section, NULL,
+};
+
+const struct module http_module = {
+	.name = "http",
+	.roles = CONF_ROLE_BOTH,
+	.sections = sections,
+	.init = http_init,
+	.start = http_start,
+	.prepare = http_prepare,
+	.reload = http_reload,
+	.drain = http_drain,
+	.drained = http_drained,
+	.stop = http_stop,
+	.fini = http_fini,
+	.status = http_status,
+};
