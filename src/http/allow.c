@@ -144,6 +144,18 @@ static void explain(const struct allow_rule *near, enum fit fit, const struct ht
 			 near->name, miss[fit]);
 }
 
+/* Of two rules that allow it, the more specific one says how the server is reached: exact before
+ * prefix, the longer path before the shorter, then by name, so that the order of the file is no
+ * matter. */
+static bool more_specific(const struct allow_rule *a, const struct allow_rule *b)
+{
+	size_t na = strlen(a->path), nb = strlen(b->path);
+
+	if (a->exact != b->exact)
+		return a->exact;
+	return na != nb ? na > nb : strcmp(a->name, b->name) < 0;
+}
+
 void allow_check(const struct allow_list *l, const struct http_url *url, enum http_method method,
 		 struct allow_verdict *out)
 {
@@ -155,12 +167,10 @@ void allow_check(const struct allow_list *l, const struct http_url *url, enum ht
 	     it = htab_get_next(&l->rules, it)) {
 		enum fit fit = fit_of(rule_of(it), url, method);
 
-		if (near && fit <= best)
+		if (near && (fit < best || (fit == best && !more_specific(rule_of(it), near))))
 			continue;
 		near = rule_of(it);
 		best = fit;
-		if (fit == FIT_ALL)
-			break;
 	}
 	if (near && best == FIT_ALL) {
 		out->rule = near;

@@ -54,7 +54,8 @@ struct allow_verdict {
 	const struct allow_rule *rule; /* the one that allows it; NULL: denied */
 	char why[192];		       /* which rule decided, or what came closest and why not */
 };
-/* url is canonical (proto/http_url.h). A rule of prefix "/a" allows "/a", "/a/b", "/a?x", not
+/* url is canonical (proto/http_url.h). Of several rules that allow it the most specific decides how
+ * it is reached. A rule of prefix "/a" allows "/a", "/a/b", "/a?x", not
  * "/ab". */
 void allow_check(const struct allow_list *l, const struct http_url *url, enum http_method method,
 		 struct allow_verdict *out);

@@ -26,7 +26,8 @@ struct job {
 	uint32_t response_ms;
 	bool verify;
 	bool asked_with_password;
-	unsigned attempt, server;
+	uint64_t tried; /* addresses of the origin */
+	unsigned server;
 	bool reported;
 	char session[SIGNIN_ID_BYTES];
 	char rule[ALLOW_NAME_BYTES];
@@ -52,8 +53,10 @@ static struct stream *connect_job(void *arg, struct http_exchange *ex,
 {
 	struct job *j = arg;
 
-	return origin_connect(j->origin, j->attempt++, j->web->conf->connect_ms, h, harg,
-			      &j->server, error, why);
+	if (j->tried && !j->reported) /* the one before failed */
+		origin_report(j->origin, j->server, false);
+	return origin_connect(j->origin, &j->tried, j->web->conf->connect_ms, h, harg, &j->server,
+			      error, why);
 }
 
 /* What E set of itself goes on; what is between our boxes does not. */
@@ -73,8 +76,11 @@ static enum http_response_verdict on_response(void *arg, struct http_exchange *e
 	struct job *j = arg;
 	const struct http_field *password = http_find(http_exchange_head(ex), HTTP_F_AUTHORIZATION);
 
-	origin_report(j->origin, j->server, h->status < 500);
-	j->reported = true;
+	/* On a connection of an earlier request nobody knows which server it is. */
+	if (j->tried) {
+		origin_report(j->origin, j->server, h->status < 500);
+		j->reported = true;
+	}
 	if (h->status == 401 && password && j->session[0])
 		j->web->signin->distrust(j->web->signin_self, slice_of(j->session),
 					 password->value);
@@ -86,7 +92,7 @@ static void on_failed(void *arg, struct http_exchange *ex, int status, const cha
 	struct job *j = arg;
 	char host[HTTP_URL_HOST_BYTES + 10];
 
-	if (!j->reported)
+	if (j->tried && !j->reported)
 		origin_report(j->origin, j->server, false);
 	web_authority(&j->url, host, sizeof(host));
 	web_trace(j->web, ex, status == 504 ? "http.backend.timeout" : "http.backend.failed",

@@ -1,4 +1,5 @@
 /* One exchange: from a whole request head to the last byte of its answer. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +108,11 @@ void exchange_end(struct http_exchange *ex, const char *why)
 	struct http_front *f = ex->f;
 	struct http_engine *e = f->e;
 	int class = ex->status / 100;
+	char said[CONN_REASON_BYTES];
 
+	memcpy(said, ex->conn.reason, sizeof(said));
+	if (!*why)
+		why = said;
 	exchange_set_state(ex, EX_OVER);
 	if (class >= 1 && class <= 5)
 		e->stats.n_by_class[class]++;
@@ -214,6 +219,8 @@ void http_reply_error(struct http_exchange *ex, int status, struct slice fields,
 {
 	struct reply r = { .status = status, .fields = fields };
 
+	/* conn.reason is written anew at the end: until then it keeps what the answer says. */
+	snprintf(ex->conn.reason, sizeof(ex->conn.reason), "%s", why);
 	reply(ex, &r, why);
 }
 

@@ -493,28 +493,34 @@ void origin_wait_cancel(struct origin_wait *w)
 
 /* --- connecting --- */
 
-/* The attempt-th address to try: living servers in their order, then the others, each with all of
- * its addresses. */
-static struct server *pick(struct origin * or, unsigned attempt, const struct addr **to)
+_Static_assert(WEB_MAX_SERVERS *MAX_ADDRS <= 64, "one bit for each address in `tried`");
+
+/* The best address that was not tried yet: living servers in their order, then the others, each
+ * with all of its addresses. */
+static struct server *pick(struct origin * or, uint64_t *tried, const struct addr **to)
 {
 	unsigned start = 0, n = (unsigned) or->n_servers;
 
-	if (or->mode == BACKENDS_ROUND_ROBIN && attempt == 0)
+	if (or->mode == BACKENDS_ROUND_ROBIN && *tried == 0)
 		or->turn++;
 	if (or->mode == BACKENDS_ROUND_ROBIN)
 		start = or->turn;
-	for (int down = 0; down <= 1; down++)
-		for (unsigned i = 0; i < n; i++) {
-			struct server *s = & or->servers[(start + i) % n];
+	for (unsigned i = 0; i < 2 * n; i++) {
+		unsigned at = (start + i) % n;
+		struct server *s = & or->servers[at];
 
-			if (s->down != (bool)down)
+		if (s->down != (i >= n))
+			continue;
+		for (size_t k = 0; k < s->n_addrs; k++) {
+			uint64_t bit = 1ull << (at * MAX_ADDRS + k);
+
+			if (*tried & bit)
 				continue;
-			if (attempt < s->n_addrs) {
-				*to = &s->addrs[attempt];
-				return s;
-			}
-			attempt -= (unsigned)s->n_addrs;
+			*tried |= bit;
+			*to = &s->addrs[k];
+			return s;
 		}
+	}
 	return NULL;
 }
 
@@ -527,14 +533,18 @@ unsigned origin_n_attempts(const struct origin * or)
 	return n ? (unsigned)n : 1;
 }
 
-struct stream *origin_connect(struct origin * or, unsigned attempt, uint32_t timeout_ms,
+struct stream *origin_connect(struct origin * or, uint64_t *tried, uint32_t timeout_ms,
 			      const struct stream_handler *h, void *arg, unsigned *server,
 			      int *error, const char **why)
 {
 	const struct addr *to;
-	struct server *s = pick(or, attempt % origin_n_attempts(or), &to);
+	struct server *s = pick(or, tried, &to);
 	struct stream_connect c = { .timeout_ms = timeout_ms, .verify = or->verify };
 
+	if (!s && *tried) { /* all: from the first again */
+		*tried = 0;
+		s = pick(or, tried, &to);
+	}
 	*why = "no server with an address is left";
 	*error = -EHOSTDOWN;
 	if (!s)

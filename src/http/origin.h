@@ -45,9 +45,9 @@ int origin_ready(struct origin * or, struct origin_wait *w, const char **why);
 void origin_wait_cancel(struct origin_wait *w);
 /* How many addresses there are to try. */
 unsigned origin_n_attempts(const struct origin * or);
-/* Connects to the best address (attempt 0) or the next best (1...). *server names its server for
- * origin_report(). */
-struct stream *origin_connect(struct origin * or, unsigned attempt, uint32_t timeout_ms,
+/* Connects to the best address that is not in *tried (0 at first, the caller keeps it), and adds
+ * it; the order may change between two calls. *server names its server for origin_report(). */
+struct stream *origin_connect(struct origin * or, uint64_t *tried, uint32_t timeout_ms,
 			      const struct stream_handler *h, void *arg, unsigned *server,
 			      int *error, const char **why);
 /* How it went: for the health of a [backends] server. */

@@ -21,7 +21,8 @@ struct job {
 	struct origin *origin;	/* direct */
 	struct origin_wait wait;
 	struct loop_deferred again; /* the configuration changed while it waited */
-	unsigned attempt, server;
+	uint64_t tried;		    /* addresses of the origin */
+	unsigned server;
 	tunnel_peer peer;
 };
 
@@ -32,6 +33,16 @@ static void refuse(struct job *j, int status, const char *code, const char *why)
 	snprintf(section, sizeof(section), "[site %.60s]", j->conf->common.name);
 	web_trace(j->web, j->ex, code, section, "%d: %s", status, why);
 	http_reply_error(j->ex, status, SLICE_NONE, why);
+}
+
+/* A stranger is not told which rules there are. */
+static void deny(struct job *j, const char *why)
+{
+	char section[80];
+
+	snprintf(section, sizeof(section), "[site %.60s]", j->conf->common.name);
+	web_trace(j->web, j->ex, "http.allow.denied", section, "403: %s", why);
+	http_reply_error(j->ex, 403, SLICE_NONE, "not published");
 }
 
 static bool path_is_served(const struct site_conf *c, struct slice path)
@@ -55,7 +66,7 @@ static struct stream *connect_job(void *arg, struct http_exchange *ex,
 	struct job *j = arg;
 
 	if (j->conf->via == SITE_VIA_DIRECT)
-		return origin_connect(j->origin, j->attempt++, j->web->conf->connect_ms, h, harg,
+		return origin_connect(j->origin, &j->tried, j->web->conf->connect_ms, h, harg,
 				      &j->server, error, why);
 	*why = "no tunnel to the inside stands";
 	return j->web->tunnel->open(j->web->tunnel_self, j->peer, TUNNEL_HTTP, h, harg, error);
@@ -210,7 +221,7 @@ static void go_by_tunnel(struct job *j)
 	else if (!known)
 		refuse(j, 503, "http.allow.unknown", "the allow list has not come from inside yet");
 	else
-		refuse(j, 403, "http.allow.denied", why);
+		deny(j, why);
 }
 
 void site_request(struct web *w, const struct web_listener *l, struct http_exchange *ex)

@@ -215,6 +215,41 @@ static void nearest_of_several(void **state)
 	}
 }
 
+/* Whatever the order they came in. */
+static void the_most_specific_decides(void **state)
+{
+	static const char *const names[] = { "wide", "deep", "other", "point" };
+	struct allow_list l;
+	struct allow_verdict v;
+	struct http_url url;
+	const char *why;
+
+	for (int first = 0; first < 4; first++) {
+		assert_int_equal(allow_init(&l, seed), 0);
+		for (int i = 0; i < 4; i++) {
+			const char *name = names[(first + i) % 4];
+			struct allow_rule r = rule_of(name,
+						      name[0] == 'w'   ? "https://a.example.com/"
+						      : name[0] == 'p' ? "https://a.example.com/x/y"
+								       : "https://a.example.com/x",
+						      "GET");
+
+			r.exact = name[0] == 'p';
+			assert_int_equal(allow_add(&l, &r), 0);
+		}
+		assert_true(http_url_parse(SLICE("https://a.example.com/x/z"), &url, &why));
+		allow_check(&l, &url, HTTP_GET, &v);
+		assert_string_equal(v.rule->name, "deep");
+		assert_true(http_url_parse(SLICE("https://a.example.com/x/y"), &url, &why));
+		allow_check(&l, &url, HTTP_GET, &v);
+		assert_string_equal(v.rule->name, "point");
+		assert_true(http_url_parse(SLICE("https://a.example.com/q"), &url, &why));
+		allow_check(&l, &url, HTTP_GET, &v);
+		assert_string_equal(v.rule->name, "wide");
+		allow_fini(&l);
+	}
+}
+
 static void names(void **state)
 {
 	struct allow_list *l = *state;
@@ -460,6 +495,7 @@ int main(void)
 		TEST(allowed),
 		TEST(denied),
 		cmocka_unit_test(nearest_of_several),
+		cmocka_unit_test(the_most_specific_decides),
 		TEST(names),
 		cmocka_unit_test(how_many),
 		cmocka_unit_test(methods),

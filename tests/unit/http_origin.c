@@ -307,9 +307,10 @@ static int ready(struct fixture *fx, struct origin * or)
 	return fx->error;
 }
 
-/* Which server a connection goes to; -1: none. */
-static int connect_to(struct fixture *fx, struct origin * or, unsigned attempt, unsigned *server)
+/* Which server a connection goes to; -1: none. tried NULL: a request's first. */
+static int connect_to(struct fixture *fx, struct origin * or, uint64_t *tried, unsigned *server)
 {
+	uint64_t none = 0;
 	unsigned before[N_SERVERS];
 	const char *why = "";
 	int error = 0, found = -1;
@@ -317,7 +318,7 @@ static int connect_to(struct fixture *fx, struct origin * or, unsigned attempt, 
 	for (int i = 0; i < N_SERVERS; i++)
 		before[i] = fx->servers[i].n_taken;
 	fx->opened = fx->closed = false;
-	fx->s = origin_connect(or, attempt, 5000, &handler, fx, server, &error, &why);
+	fx->s = origin_connect(or, tried ? tried : &none, 5000, &handler, fx, server, &error, &why);
 	if (!fx->s) {
 		snprintf(fx->why, sizeof(fx->why), "%s", why);
 		return -1;
@@ -361,7 +362,7 @@ static void by_name(void **state)
 	assert_int_not_equal(ready(fx, or), 0);
 	assert_int_not_equal(fx->error, -EACCES);
 	assert_int_equal(origin_n_attempts(or), 1);
-	assert_int_equal(connect_to(fx, or, 0, &(unsigned){ 0 }), -1);
+	assert_int_equal(connect_to(fx, or, NULL, &(unsigned){ 0 }), -1);
 }
 
 static void by_literal(void **state)
@@ -370,21 +371,23 @@ static void by_literal(void **state)
 	char url[64];
 	struct origin * or ;
 	unsigned server = 9;
+	uint64_t tried = 0;
 
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/", fx->servers[1].at.port);
 	or = get(fx, url, "127.0.0.1");
 	assert_ptr_equal(get(fx, url, "127.0.0.1"), or);
 	assert_int_equal(ready(fx, or), 0);
-	assert_int_equal(connect_to(fx, or, 0, &server), 1);
+	assert_int_equal(connect_to(fx, or, NULL, &server), 1);
 	assert_int_equal(server, 0);
-	/* Attempts behind the last address begin anew. */
-	assert_int_equal(connect_to(fx, or, 1, &server), 1);
+	/* Behind the last address it begins anew. */
+	assert_int_equal(connect_to(fx, or, &tried, &server), 1);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 1);
 	/* Not named. */
 	assert_int_equal(ready(fx, get(fx, "http://127.0.0.2/", "x.example")), -EACCES);
 	/* Nobody listens there: the stream says so, not we. */
 	or = get(fx, "http://127.0.0.1:1/", "127.0.0.1");
 	assert_int_equal(ready(fx, or), 0);
-	assert_int_equal(connect_to(fx, or, 0, &server), -1);
+	assert_int_equal(connect_to(fx, or, NULL, &server), -1);
 	assert_true(fx->closed);
 }
 
@@ -404,7 +407,7 @@ static void rebinding(void **state)
 	UNTIL(fx->box, ready(fx, or) != 0);
 	assert_int_equal(ready(fx, or), -EACCES);
 	assert_true(n_traced(fx, "http.address.denied") > 0);
-	assert_int_equal(connect_to(fx, or, 0, &(unsigned){ 0 }), -1);
+	assert_int_equal(connect_to(fx, or, NULL, &(unsigned){ 0 }), -1);
 	/* And the way back. */
 	write_hosts(fx, "192.0.2.1 flips.example\n");
 	configure(fx, "");
@@ -432,7 +435,7 @@ static void reload_while_waiting(void **state)
 	assert_int_equal(origin_ready(wait, &fx->wait, &why), -ECANCELED);
 	origin_unref(wait);
 	/* A request that was admitted before may still connect. */
-	assert_int_equal(connect_to(fx, stands, 0, &server), 2);
+	assert_int_equal(connect_to(fx, stands, NULL, &server), 2);
 	origin_report(stands, server, false);
 	assert_ptr_not_equal(get(fx, url, "127.0.0.1"), stands);
 	origin_unref(stands);
@@ -482,36 +485,49 @@ static void failover(void **state)
 	struct fixture *fx = *state;
 	struct origin * or ;
 	unsigned server = 9;
+	uint64_t tried = 0;
 
 	configure_group(fx, "health-fails = 2\nhealth-interval = 1h\n");
 	or = get(fx, "http://web.example/", "web.example");
 	assert_int_equal(ready(fx, or), 0);
 	assert_int_equal(origin_n_attempts(or), 3);
 	let_them_be_asked(fx);
-	assert_int_equal(connect_to(fx, or, 0, &server), 0);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 0);
 	assert_int_equal(server, 0);
-	assert_int_equal(connect_to(fx, or, 1, &server), 1);
-	assert_int_equal(connect_to(fx, or, 2, &server), 2);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 1);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 2);
 	assert_int_equal(server, 2);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 0);
 	/* Bad answers in a row count, a good one between them begins anew. */
 	origin_report(or, 0, false);
 	origin_report(or, 0, true);
 	origin_report(or, 0, false);
-	assert_int_equal(connect_to(fx, or, 0, &server), 0);
+	assert_int_equal(connect_to(fx, or, NULL, &server), 0);
 	origin_report(or, 0, false);
 	assert_string_equal(state_of(fx, 0), "down");
 	assert_int_equal(alarm_count(fx->box->env.alarms), 1);
-	assert_int_equal(connect_to(fx, or, 0, &server), 1);
+	assert_int_equal(connect_to(fx, or, NULL, &server), 1);
 	assert_int_equal(server, 1);
 	/* The last to be tried now. */
-	assert_int_equal(connect_to(fx, or, 2, &server), 0);
+	tried = 0;
+	assert_int_equal(connect_to(fx, or, &tried, &server), 1);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 2);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 0);
+	/* The order changes under a request: what it has tried is not tried again. */
+	tried = 0;
+	origin_report(or, 0, true);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 0);
+	origin_report(or, 0, false);
+	origin_report(or, 0, false);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 1);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 2);
 	/* All down: still tried, in their order. */
 	for (int i = 0; i < 2; i++) {
 		origin_report(or, 1, false);
 		origin_report(or, 2, false);
 	}
 	assert_int_equal(alarm_count(fx->box->env.alarms), 3);
-	assert_int_equal(connect_to(fx, or, 0, &server), 0);
+	assert_int_equal(connect_to(fx, or, NULL, &server), 0);
 	/* One good answer brings it back. */
 	origin_report(or, 0, true);
 	origin_report(or, 7, false);
@@ -539,11 +555,11 @@ static void health_checks(void **state)
 	UNTIL(fx->box, strcmp(state_of(fx, 1), "down") == 0);
 	assert_int_equal(alarm_count(fx->box->env.alarms), 2);
 	/* The question may come in between: which server it was is what counts. */
-	connect_to(fx, or, 0, &server);
+	connect_to(fx, or, NULL, &server);
 	assert_int_equal(server, 2);
 	fx->servers[0].answer = GOOD;
 	UNTIL(fx->box, strcmp(state_of(fx, 0), "up") == 0);
-	connect_to(fx, or, 0, &server);
+	connect_to(fx, or, NULL, &server);
 	assert_int_equal(server, 0);
 	origin_unref(or);
 }
@@ -552,6 +568,7 @@ static void round_robin(void **state)
 {
 	struct fixture *fx = *state;
 	unsigned hits[N_SERVERS] = { 0 }, server = 9;
+	uint64_t tried = 0;
 	struct origin * or ;
 
 	configure_group(fx, "mode = round-robin\nhealth-interval = 1h\n");
@@ -559,12 +576,12 @@ static void round_robin(void **state)
 	assert_int_equal(ready(fx, or), 0);
 	let_them_be_asked(fx);
 	for (int i = 0; i < 6; i++)
-		hits[connect_to(fx, or, 0, &server)]++;
+		hits[connect_to(fx, or, NULL, &server)]++;
 	for (int i = 0; i < N_SERVERS; i++)
 		assert_int_equal(hits[i], 2);
 	/* A second attempt of one request is another server. */
-	connect_to(fx, or, 0, &hits[0]);
-	connect_to(fx, or, 1, &hits[1]);
+	connect_to(fx, or, &tried, &hits[0]);
+	connect_to(fx, or, &tried, &hits[1]);
 	assert_int_not_equal(hits[0], hits[1]);
 }
 
