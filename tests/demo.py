@@ -4,7 +4,8 @@
     scripts/demo          installs what is missing, builds, starts everything, places calls, stays up until Ctrl-C
     scripts/demo --once   exits when all is shown; 0 only if every step worked
 
-Phones outside, a NAT, E in a DMZ, a firewall, C, a PBX and a phone inside, all in network namespaces of this machine.
+Phones and an app outside, a NAT, E in a DMZ, a firewall, C, a PBX, a phone, call managers and web servers inside, all
+in network namespaces of this machine.
 """
 import os
 import pathlib
@@ -14,6 +15,9 @@ import sys
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
+
+from lab.mra_client import servers_of
+from lab.play import expect
 
 
 def prepare():
@@ -40,15 +44,15 @@ class Show:
 
 
 def play(lab, show):
-    from lab.cast import Cast
     from lab.tone import heard
+    from lab.webcast import WebCast
 
     box = {}
 
     def start():
-        box["c"] = Cast(lab)
+        box["c"] = WebCast(lab)
 
-    show.step("E, C and the PBX run; C dialled E by mutual TLS, the link is active", start)
+    show.step("E, C, a PBX, call managers and web servers run; C dialled E by mutual TLS and by SSH", start)
     if "c" not in box:
         return None
     c = box["c"]
@@ -76,11 +80,46 @@ def play(lab, show):
         tone = heard(phone.recording(), other.hz)
         print(f"      {phone.user} heard {other.hz} Hz for {tone.tone_ms} ms of {tone.total_ms} ms, "
               f"share of the tone {tone.ratio:.3f}")
+    browse(c, show)
     show.step("the firewall saw nothing that E opened toward C", c.firewall_is_clean)
     print("\nWhat passed through the firewall\n" + lab.firewall.table() + "\n")
     print("Zones on C\n" + c.core.text("zones"))
     print("Where would bob@example.com go, asked on C\n" + c.core.text("locate", "bob@example.com"))
     return c
+
+
+def browse(c, show):
+    """The web side: alice signs in outside and uses what lives inside."""
+    alice = c.client("alice", signed_in=False)
+
+    def sign_in():
+        alice.discover()
+        alice.sign_in()
+        print(f"      cookie of {len(alice.cookie)} characters; her services inside: "
+              + ", ".join(f"{host}:{port}" for host, port in servers_of(alice.config, "_cisco-uds")))
+
+    def page():
+        answer = alice.get("https://web1.example.com/pages/index.html")
+        expect(answer.status == 200, answer)
+        print(f"      {answer.status} from {answer.get('server')}: {answer.text.strip()}")
+
+    def directory():
+        found = alice.directory(alice.home_user("cucm1.example.com"), "bob")
+        expect(found == ["bob"], found)
+        print(f"      looking for bob in the directory inside found {', '.join(found)}")
+
+    def refused():
+        answer = alice.get("https://pbx.example.com/")
+        expect(answer.status == 403, answer)
+        verdict = c.core.allows("https://pbx.example.com/")
+        print(f"      403; C says why: {verdict['why']}")
+
+    show.step("alice's app finds E by SRV and signs in with her password, which a call manager inside checks", sign_in)
+    show.step("a page of nginx inside comes through E and C", page)
+    show.step("she asks the directory of the call manager", directory)
+    show.step("a server that nobody listed is refused", refused)
+    for box in (c.edge, c.core):
+        print(f"\nConnections on {box.name}\n" + box.text("connections"))
 
 
 def main():

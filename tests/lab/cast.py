@@ -18,10 +18,14 @@ class Cast:
     def __init__(self, lab, **pair):
         self.lab = lab
         self.pki = Pki(lab.work / "pki")
+        self.prepare()
         self.pbx = Kamailio(lab.pbx).start()
         self.pair = Pair(lab, self.pki, **pair).start()
         self.edge, self.core = self.pair.edge, self.pair.core
         self.phones = {}
+
+    def prepare(self):
+        """Who else must be there before the pair starts."""
 
     def outside(self, user, netns=None, version=4, **more):
         """A phone that knows nothing but E, by TLS with SRTP."""

@@ -39,6 +39,10 @@ _turn._udp IN SRV 10 10 3478 edge1
 INSIDE_SERVICES = """
 _sip._udp IN SRV 10 10 5060 pbx
 _sip._tcp IN SRV 10 10 5060 pbx
+_cisco-uds._tcp IN SRV 10 10 8443 cucm1
+_cisco-uds._tcp IN SRV 20 10 8443 cucm2
+_cuplogin._tcp IN SRV 10 10 8443 imp1
+_cisco-phone-tftp._tcp IN SRV 10 10 6970 cucm1
 """
 
 

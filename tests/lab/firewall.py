@@ -134,6 +134,12 @@ class Firewall:
             else:
                 self._nft(f"add rule inet fw cut {match} drop")
 
+    def cut_port(self, port):
+        """Break one TCP connection of C: what belongs to this source port is answered with RST, on
+        both sides. Other connections go on."""
+        self._nft(f"add rule inet fw cut tcp sport {port} reject with tcp reset\n"
+                  f"add rule inet fw cut tcp dport {port} reject with tcp reset")
+
     def restore(self):
         self._nft("flush chain inet fw cut")
 

@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 from .netns import end
+from .webclient import WebClient, token
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
@@ -47,6 +49,24 @@ sip = zone:to-core
 [media]
 ports = 36002-59999
 {edge_media}
+{edge_web}
+"""
+
+EDGE_WEB = """
+[tunnel]
+key = {pki}/edge-ssh
+
+[tunnel-peer core1.example.com]
+fingerprints = {core_fingerprint}
+
+[web]
+port = 8443
+tls = public
+cookie-domain = .example.com
+{edge_web_more}
+
+[signin]
+{edge_signin}
 """
 
 CORE = """
@@ -84,7 +104,8 @@ media-encryption = unencrypted
 {pbx_zone}
 
 [domain example.com]
-sip = zone:pbx
+sip = {core_sip}
+{core_domain}
 
 [search-rule to-pbx]
 priority = 45
@@ -97,24 +118,106 @@ target = pbx
 
 [media]
 ports = 36000-59999
+{core_web}
+"""
+
+CORE_DOMAIN = """web = yes
+authentication = {authentication}
+{domain_more}"""
+
+CORE_WEB = """
+[tunnel]
+key = {pki}/core-ssh
+{core_tunnel}
+
+[tunnel-peer edge1.example.com]
+fingerprints = {edge_fingerprint}
+
+[tls uc]
+certificate = {pki}/{core_cert}.crt
+key = {pki}/{core_cert}.key
+ca = {pki}/uc-ca.crt
+
+[signin]
+{signin}
+
+{clusters}
+{allow}
+{core_more}
+"""
+
+# two clusters of one domain, as fake_uc has them
+STATIC = """
+[uc-cluster main]
+domains = example.com
+discovery = static
+call-managers = cucm1.example.com cucm2.example.com
+tftp = cucm1.example.com cucm2.example.com
+presence = imp1.example.com
+voicemail = cuc1.example.com
+verify = yes
+tls = uc
+sip = {uc_sip}
+
+[uc-cluster other]
+domains = example.com
+discovery = static
+call-managers = cucm3.example.com
+tftp = cucm3.example.com
+verify = yes
+tls = uc
+sip = {uc_sip}
+"""
+SRV = """
+[uc-cluster main]
+domains = example.com
+discovery = srv
+tftp = cucm1.example.com
+voicemail = cuc1.example.com
+verify = yes
+tls = uc
+sip = {uc_sip}
+"""
+AXL = """
+[uc-cluster main]
+domains = example.com
+discovery = axl
+publisher = cucm1.example.com
+username = axl-admin
+password = @{work}/axl.password
+voicemail = cuc1.example.com
+verify = yes
+tls = uc
+sip = {uc_sip}
+"""
+CLUSTERS = {"static": STATIC, "srv": SRV, "axl": AXL}
+
+ALLOW = """
+[allow {name}]
+url = https://{host}.example.com/
+match = prefix
+methods = GET HEAD POST PUT DELETE OPTIONS
+tls = uc
 """
 
 
 class Box:
     """One daemon: `box.ctl("calls")` returns the JSON of turnpikectl."""
 
-    def __init__(self, netns, role, work, text):
+    def __init__(self, netns, role, work, text, name=None):
         self.netns = netns
         self.role = role
-        self.name = "edge" if role == "E" else "core"
+        self.name = name or ("edge" if role == "E" else "core")
         self.ini = work / f"{self.name}.ini"
         self.socket = work / f"{self.name}.sock"
         self.log = f"{self.name}.log"
         self.process = None
+        self.env = None  # more environment, such as that of libfaketime
         self.ini.write_text(text)
 
     def start(self, deadline_s=10.0):
-        self.process = self.netns.popen([build() / "turnpiked", "-c", self.ini], log=self.log)
+        self.process = self.netns.popen([build() / "turnpiked", "-c", self.ini], log=self.log,
+                                        env={**os.environ, **self.env} if self.env else None)
         self.wait(lambda: self.status_or_none() is not None, deadline_s, "answers on its socket")
         return self
 
@@ -160,6 +263,13 @@ class Box:
         self.process.kill()
         self.process.wait()
 
+    def freeze(self):
+        """It is there and says nothing, until thaw()."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
     def log_text(self):
         path = self.netns.work / self.log
         return path.read_text(errors="replace") if path.exists() else ""
@@ -171,6 +281,35 @@ class Box:
                 raise TimeoutError(f"{self.name}: {what} did not come true in {deadline_s} s")
             time.sleep(0.05)
         return value
+
+    def connections(self, kind=None, ended=False):
+        rows = self.ctl("connections", *(["--ended"] if ended else []))["connections"]
+        return [row for row in rows if kind in (None, row["kind"])]
+
+    def tunnels(self):
+        """The SSH connections that stand, control channel and all."""
+        return [row for row in self.connections("tunnel") if row["state"] == "up"]
+
+    def alarms(self, id_=None):
+        return [a for a in self.ctl("alarms")["alarms"] if id_ in (None, a["id"])]
+
+    def allows(self, url, method="GET"):
+        """The answer of allow-check."""
+        return self.ctl("allow-check", url, method, check=False)  # exit 1: refused
+
+    def rss_kib(self):
+        """Resident memory of the daemon."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
+
+    def n_descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def rewrite(self, change, reload=True):
+        """change(text) returns the new configuration."""
+        self.ini.write_text(change(self.ini.read_text()))
+        if reload:
+            self.hup()
 
     def zone(self, name):
         return next(z for z in self.ctl("zones")["zones"] if z["name"] == name)
@@ -186,16 +325,26 @@ class Box:
 class Pair:
     """Pair(lab, pki).start(): both boxes, link up. `edit` entries replace words of the templates:
     edge_cert, core_cert (names in the pki), edge_password, core_password, peers, pbx_transport,
-    edge_sip, edge_media, pbx_zone (more lines of those sections)."""
+    edge_sip, edge_media, pbx_zone (more lines of those sections).
 
-    def __init__(self, lab, pki, **edit):
+    web=True adds the tunnel, the edge service and what C needs for it. More words then: discovery
+    (static, srv or axl) or clusters (the sections themselves), uc_sip (yes: zones to the call
+    managers), authentication, allow (names of
+    origins: web1, web2, web3, photos, origin), core_sip, signin, edge_signin, edge_web_more, domain_more,
+    core_tunnel, core_more (lines or sections to add), edge_fingerprint, core_fingerprint."""
+
+    def __init__(self, lab, pki, web=False, **edit):
         # the public certificate is copied: tests swap it
         words = {"work": lab.work, "pki": pki.folder, "edge_cert": "edge-pair",
                  "core_cert": "core-pair", "edge_password": "pair-secret",
                  "core_password": "pair-secret", "peers": "edge1.example.com",
                  "pbx_transport": "tcp", "edge_sip": "", "edge_media": "", "pbx_zone": "",
                  "public_cert": pki.cert("edge-public"), "public_key": pki.key("edge-public"),
+                 "core_sip": "zone:pbx", "edge_web": "", "core_domain": "", "core_web": "",
                  **edit}
+        if web:
+            _add_web(words, lab, pki)
+        self.web = web
         self.lab = lab
         self.edge = Box(lab.dmz, "E", lab.work, EDGE.format(**words))
         self.core = Box(lab.lan, "C", lab.work, CORE.format(**words))
@@ -210,10 +359,48 @@ class Pair:
     def wait_link(self, deadline_s=15.0):
         self.core.wait_zone("to-edge", "Active", deadline_s)
         self.edge.wait_zone("to-core", "Active", deadline_s)
+        if self.web:
+            self.wait_tunnel(deadline_s)
+
+    def wait_tunnel(self, deadline_s=15.0):
+        """Both connections stand, and E has heard which domains C serves."""
+        for box in (self.core, self.edge):
+            box.wait(lambda b=box: len(b.tunnels()) >= 2, deadline_s, "two tunnels")
+        client = WebClient(self.lab.inet, (self.lab.dmz.v4, 8443))
+        target = f"/{token('example.com')}/get_edge_config"
+        self.edge.wait(lambda: client.ask("GET", target).status == 401, deadline_s,
+                       "401 of the edge service")
 
     def stop(self):
         for box in (self.core, self.edge):
             box.stop()
+
+
+def _add_web(words, lab, pki):
+    """Fills the optional parts of the templates."""
+    words.setdefault("uc_sip", "no")
+    clusters = CLUSTERS[words.get("discovery", "static")].format(**words)
+    secret = lab.work / "axl.password"
+    secret.touch(0o600)
+    secret.write_text("axl-secret\n")
+    allow = words.get("allow", ("web1", "web2", "web3", "photos", "origin"))
+    words.update({
+        "authentication": "uds",
+        # one address and one user sign in hundreds of times in a test
+        "signin": "rate = 0", "edge_signin": "source-failures = 0", "edge_web_more": "", "domain_more": "",
+        "core_tunnel": "", "core_more": "", "clusters": clusters,
+        "edge_fingerprint": pki.fingerprint("edge-ssh"),
+        "core_fingerprint": pki.fingerprint("core-ssh"), **words})
+    words["allow"] = "".join(ALLOW.format(name=name, host=name) for name in allow)
+    words.update(edge_web=EDGE_WEB.format(**words), core_web=CORE_WEB.format(**words),
+                 core_domain=CORE_DOMAIN.format(**words))
+
+
+def password_hash(password):
+    """For [web-user] sections: argon2id, cheap, because a lab signs in often."""
+    done = subprocess.run(["argon2", "lab-salt-16bytes", "-id", "-t", "1", "-m", "12", "-p", "1", "-e"],
+                          input=password.encode(), capture_output=True, check=True)
+    return done.stdout.decode().strip()
 
 
 def build():

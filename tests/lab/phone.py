@@ -152,6 +152,16 @@ class Phone:
 
     # -- calls
 
+    def wait_refused(self, status, deadline_s=15.0):
+        """The registration ended with that status. From the log: a quick answer comes before anybody
+        can listen for events."""
+        path = self.netns.work / self.log
+        give_up = time.monotonic() + deadline_s
+        while not re.search(rf"reg: .*: {status} ", path.read_text(errors="replace")):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"{self.name}: not refused with {status} in {deadline_s} s")
+            time.sleep(0.05)
+
     def dial(self, uri):
         self.forget()
         self.command("dial", uri)

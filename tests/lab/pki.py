@@ -2,7 +2,10 @@
 
     public-ca -> edge-public                  what clients outside see and trust
     pair-ca   -> edge-pair, core-pair         what C and E show each other on 7001 and 7400
+    uc-ca     -> uc                           every server inside, by name
     bad ones:    *-wrong-name, *-expired (both from the right CA), *-foreign (from foreign-ca)
+
+SSH keys (ed25519) of the tunnel: edge-ssh, core-ssh, and mallory-ssh that nobody trusts.
 """
 
 import os
@@ -12,6 +15,8 @@ import subprocess
 EDGE = "edge1.example.com"
 CORE = "core1.example.com"
 WRONG = "mallory.example.net"
+INSIDE = tuple(f"{host}.example.com" for host in (
+    "cucm1", "cucm2", "cucm3", "imp1", "cuc1", "web1", "web2", "web3", "photos", "origin"))
 PAST = ("20200101000000Z", "20200201000000Z")
 
 # name, issuing CA, names in the SAN, validity or None for now
@@ -28,7 +33,13 @@ CERTIFICATES = (
     ("core-pair-wrong-name", "pair-ca", (WRONG,), None),
     ("core-pair-expired", "pair-ca", (CORE,), PAST),
     ("core-pair-foreign", "foreign-ca", (CORE,), None),
+    ("uc", "uc-ca", INSIDE, None),
+    ("uc-wrong-name", "uc-ca", (WRONG,), None),
+    ("uc-expired", "uc-ca", INSIDE, PAST),
+    ("uc-foreign", "foreign-ca", INSIDE, None),
 )
+CAS = ("public-ca", "pair-ca", "uc-ca", "foreign-ca")
+SSH_KEYS = ("edge-ssh", "core-ssh", "mallory-ssh")
 
 CA_CONFIG = """
 [ca]
@@ -54,21 +65,38 @@ extendedKeyUsage = {usage}
 
 class Pki:
     """Pki(folder) makes everything at once. `pki.cert(name)` and `pki.key(name)` are paths of the
-    names above and of the CAs (public-ca, pair-ca, foreign-ca)."""
+    names above and of the CAs; `pki.ssh_key(name)` and `pki.fingerprint(name)` are of the tunnel."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(mode=0o755, exist_ok=True)
-        for ca in ("public-ca", "pair-ca", "foreign-ca"):
+        for ca in CAS:
             self._make_ca(ca)
         for name, ca, hosts, validity in CERTIFICATES:
             self.issue(name, ca, hosts, validity)
+        for name in SSH_KEYS:
+            self.make_ssh_key(name)
 
     def cert(self, name):
         return self.folder / f"{name}.crt"
 
     def key(self, name):
         return self.folder / f"{name}.key"
+
+    def ssh_key(self, name):
+        return self.folder / name
+
+    def fingerprint(self, name):
+        """As `ssh-keygen -l` prints it: SHA256:..."""
+        line = self._run("ssh-keygen", "-l", "-E", "sha256", "-f", self.folder / f"{name}.pub")
+        return line.split()[1]
+
+    def make_ssh_key(self, name):
+        """An existing one is replaced, for tests of changed keys."""
+        for path in (self.folder / name, self.folder / f"{name}.pub"):
+            path.unlink(missing_ok=True)
+        self._run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f",
+                  self.folder / name)
 
     def issue(self, name, ca, hosts, validity=None):
         """One more certificate; `hosts` are DNS names, the first one is the CN too, `validity` is a
@@ -97,10 +125,14 @@ class Pki:
         (books / "index").touch()
 
     def _openssl(self, *args):
-        # the private keys are born 0600, the certificates are for everybody
-        done = subprocess.run(["openssl", *map(str, args)], capture_output=True, text=True,
-                              check=False, umask=0o077)
-        if done.returncode != 0:
-            raise RuntimeError(f"openssl {args[0]}: {done.stderr.strip()}")
+        self._run("openssl", *args)
         for path in self.folder.glob("*.crt"):
             os.chmod(path, 0o644)
+
+    def _run(self, *args):
+        # the private keys are born 0600, the certificates are for everybody
+        done = subprocess.run([*map(str, args)], capture_output=True, text=True, check=False,
+                              umask=0o077)
+        if done.returncode != 0:
+            raise RuntimeError(f"{args[0]} {args[1]}: {done.stderr.strip()}")
+        return done.stdout

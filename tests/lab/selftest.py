@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -16,13 +17,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 # pylint: disable=wrong-import-position
 from lab.dns import Dns
+from lab.edge_double import EdgeDouble
+from lab.fake_uc import FakeUc
 from lab.kamailio import Kamailio
+from lab.mra_client import srv
+from lab.origin import FRONT, Origins, field
+from lab.outgoing import Outgoing
 from lab.phone import Phone
 from lab.pki import Pki
 from lab.rawsip import RawSip
 from lab.rtpspy import RtpSpy
 from lab.tone import heard, wait_heard
 from lab.topology import Lab
+from lab.webclient import WebClient, basic, through, token
+from lab.websocket import PING, TEXT
 
 ALICE_HZ, BOB_HZ, CAROL_HZ = 440, 660, 880
 CHECKS = []
@@ -41,7 +49,7 @@ class Stage:
         self.lab = lab
         self.kamailio = Kamailio(lab.pbx)
         self.dns = Dns(lab)
-        self.pki = None
+        self.pki = self.uc = self.origins = None
         self.alice = self.phone("alice", lab.desk, ALICE_HZ)
         self.bob = self.phone("bob", lab.lan, BOB_HZ, transport="tcp")
 
@@ -462,6 +470,167 @@ def test_leave(stage):
     second.wait_registered()
     second.kill()
     expect(len(stage.kamailio.contacts("alice")) == 1)
+
+
+# -- the web inside
+
+def web(stage):
+    """Call managers and web servers, started once."""
+    if not stage.uc:
+        if not stage.pki:
+            stage.pki = Pki(stage.lab.work / "pki")
+        stage.uc = FakeUc(stage.lab, stage.pki).start()
+        stage.origins = Origins(stage.lab, stage.pki).start()
+    return stage
+
+
+def inside(stage, host, port=443):
+    """A client in the LAN that checks certificates."""
+    address = dict(stage.lab.names("lan"))[host]
+    return WebClient(stage.lab.lan, (address, port), stage.pki.cert("uc-ca"), host)
+
+
+@check
+def test_paths(_stage):
+    """path tokens are spelled as in the wire facts"""
+    expect(through("https://cucm.steven.lab:8443/cucm-uds/user/x/devices", "steven.lab") ==
+           "/c3RldmVuLmxhYi9odHRwcy9jdWNtLnN0ZXZlbi5sYWIvODQ0Mw/cucm-uds/user/x/devices")
+    expect(token("example.com", padding=True) == "ZXhhbXBsZS5jb20=")
+
+
+@check
+def test_uc(stage):
+    """call managers know users, home clusters and passwords, in every mode; requests are counted"""
+    uc = web(stage).uc
+    uc.forget()
+    credentials = ("Authorization", basic("alice", "alice-secret"))
+    target = "/cucm-uds/user/alice/devices"
+    expect(inside(stage, "cucm1.example.com", 8443).ask("GET", target).status == 401)
+    answer = inside(stage, "cucm2.example.com", 8443).ask("GET", target, [credentials])
+    expect(answer.status == 200 and "CSFALICE" in answer.text, answer)
+    answer = inside(stage, "cucm3.example.com", 8443).ask("GET", target, [credentials])
+    expect(answer.status == 401, "another cluster let alice in")
+    answer = inside(stage, "cucm1.example.com", 8443).ask(
+        "GET", "/cucm-uds/clusterUser?username=dave")
+    expect("//cucm3.example.com:8443/" in answer.text, answer)
+    expect(len(uc.authentications()) == 2 and len(uc.requests()) == 4, uc.requests())
+    for mode, error in (("drop", OSError), ("stopped", ConnectionRefusedError),
+                        ("wrong-certificate", ssl.SSLCertVerificationError)):
+        uc.mode("cucm1", mode)
+        try:
+            inside(stage, "cucm1.example.com", 8443).ask("GET", "/cucm-uds/version")
+            expect(False, mode, "answered")
+        except error:
+            pass
+    uc.restore()
+    expect(inside(stage, "cucm1.example.com", 8443).ask("GET", "/cucm-uds/version").status == 200)
+
+
+@check
+def test_axl(stage):
+    """AXL lists the nodes, as they are at the moment, and the security mode"""
+    uc = web(stage).uc
+    ask = '<e:Envelope><e:Body><ns:{0} sequence="1"><sql>{1}</sql></ns:{0}></e:Body></e:Envelope>'
+
+    def axl(operation, sql=""):
+        answer = inside(stage, "cucm1.example.com", 8443).ask(
+            "POST", "/axl/", [("Authorization", basic("axl-admin", "axl-secret"))],
+            ask.format(operation, sql).encode())
+        expect(answer.status == 200, answer)
+        return answer.text
+
+    expect("cucm2.example.com" in axl("listProcessNode") and "12.5" in axl("getCCMVersion"))
+    uc.remove("cucm2")
+    uc.mixed("main")
+    expect("cucm2.example.com" not in axl("listProcessNode"))
+    sql = "select paramvalue from processconfig where paramname = 'ClusterSecurityMode'"
+    expect("<paramvalue>1<" in axl("executeSQLQuery", sql))
+    uc.restore()
+
+
+@check
+def test_origins(stage):
+    """nginx, haproxy, apache2 and the recorder serve; requests are noted as each understood them"""
+    origins = web(stage).origins
+    for on, host in (*FRONT.items(), ("origin", "origin.example.com")):
+        origins.forget()
+        client = inside(stage, host)
+        for body in (b"abc", [b"ab", b"c"]):
+            answer = client.ask("POST", "/upload?a=%2f", [("X-One", "1")], body)
+            expect(answer.status == 200 and '"bytes": 3' in answer.text, on, answer)
+        rows = origins.requests(on)
+        expect([(r["method"], r["target"], r["body_bytes"]) for r in rows] ==
+               [("POST", "/upload?a=%2f", 3)] * 2, rows)
+        expect(field(rows[0], "x-one") == ["1"], rows)
+        expect(client.ask("HEAD", "/static/100").body == b"", on)
+        expect(client.ask("GET", "/chunked").body[:8] == b"one two ", on)
+        expect(client.ask("GET", "/headers?n=50").get("x-many-49"), on)
+        expect(client.ask("POST", "/early413", body=b"x").status == 413, on)
+        socket_, wire = client.websocket("/ws")
+        with wire:
+            socket_.send("hello")
+            expect(socket_.receive() == (TEXT, b"hello"), on)
+            socket_.send(b"x" * 70000)
+            expect(len(socket_.receive()[1]) == 70000, on)
+            socket_.send(b"", PING)
+    expect(b"inside" in inside(stage, "web1.example.com").ask("GET", "/pages/index.html").body)
+
+
+@check
+def test_expect(stage):
+    """the recorder says 100 before it takes a body that was announced so"""
+    client = inside(web(stage), "origin.example.com")
+    answer = client.ask("POST", "/upload", body=b"abc", expect=True)
+    expect(answer.status == 200 and '"bytes": 3' in answer.text, answer)
+
+
+@check
+def test_outgoing(stage):
+    """every TCP connection that a box begins is seen, loopback included"""
+    lab = web(stage).lab
+    seen = Outgoing(lab.lan)
+    lab.lan.connect(("10.20.0.61", 443)).close()
+    try:
+        lab.lan.connect(("127.0.0.1", 9))
+    except ConnectionRefusedError:
+        pass
+    expect(set(seen.opened()) == {("10.20.0.61", 443), ("127.0.0.1", 9)}, seen.opened())
+    seen.forget()
+    expect(not seen.opened(), seen.opened())
+
+
+@check
+def test_services(stage):
+    """outside DNS knows the edge only, inside DNS the call managers only"""
+    lab = stage.lab
+    expect(srv(lab.inet, lab.inet.v4, "_collab-edge._tls.example.com") ==
+           [(10, 10, 8443, "edge1.example.com")])
+    expect(srv(lab.inet, lab.inet.v4, "_cisco-uds._tcp.example.com") == [])
+    expect(srv(lab.lan, lab.pbx.v4, "_cisco-uds._tcp.example.com")[0][3] == "cucm1.example.com")
+    expect(srv(lab.lan, lab.pbx.v4, "_collab-edge._tls.example.com") == [])
+
+
+@check
+def test_double(stage):
+    """the double of E shows E's key, says hello on the control channel, and cannot make a client take a stream"""
+    lab = web(stage).lab
+    double = EdgeDouble(lab, stage.pki).start()
+    client = lab.lan.popen(
+        ["ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i",
+         stage.pki.ssh_key("core-ssh"), "-p", "2222", "-s", "turnpike-0@edge1.example.com",
+         "turnpike-control"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        length = struct.unpack("!I", client.stdout.read(4))[0]
+        expect(b'"hello"' in client.stdout.read(length))
+        hello = b'{"type": "hello"}'
+        client.stdin.write(struct.pack("!I", len(hello)) + hello)
+        client.stdin.flush()
+        double.wait_dialled(1)
+        expect(not double.exchange("http")["opened"])
+    finally:
+        client.kill()
+        client.wait()
+        double.stop()
 
 
 # -- the lab itself

@@ -5,6 +5,7 @@
                 fw --- dmz                DMZ 203.0.113.0/24, E on .10
                 |
                 +--- lan, pbx, desk       LAN 10.20.0.0/24, C on .10
+                     uc, web              call managers and friends, web servers
 
 One more namespace, `wire`, holds the switches (bridges) and has no address itself.
 """
@@ -37,6 +38,21 @@ CABLES = (
     ("lan", "eth0", "lan", "10.20.0.10/24", "fd00:20::10/64"),
     ("pbx", "eth0", "lan", "10.20.0.20/24", "fd00:20::20/64"),
     ("desk", "eth0", "lan", "10.20.0.30/24", "fd00:20::30/64"),
+    ("uc", "eth0", "lan", "10.20.0.41/24", "fd00:20::41/64"),
+    ("web", "eth0", "lan", "10.20.0.61/24", "fd00:20::61/64"),
+)
+# namespace, name, IPv4: servers inside, several of which live in one namespace
+SERVERS = (
+    ("uc", "cucm1.example.com", "10.20.0.41"),
+    ("uc", "cucm2.example.com", "10.20.0.42"),
+    ("uc", "cucm3.example.com", "10.20.0.43"),
+    ("uc", "imp1.example.com", "10.20.0.44"),
+    ("uc", "cuc1.example.com", "10.20.0.45"),
+    ("web", "web1.example.com", "10.20.0.61"),
+    ("web", "web2.example.com", "10.20.0.62"),
+    ("web", "web3.example.com", "10.20.0.63"),
+    ("web", "photos.example.com", "10.20.0.64"),
+    ("web", "origin.example.com", "10.20.0.65"),
 )
 SECOND_NIC = (  # with two_nics, E meets C here
     ("fw", "dmz2", "dmz2", "172.30.0.1/24", "fd00:30::1/64"),
@@ -53,13 +69,15 @@ ROUTES = (
     ("lan", "default", "10.20.0.1"), ("lan", "default", "fd00:20::1"),
     ("pbx", "default", "10.20.0.1"), ("pbx", "default", "fd00:20::1"),
     ("desk", "default", "10.20.0.1"), ("desk", "default", "fd00:20::1"),
+    ("uc", "default", "10.20.0.1"), ("uc", "default", "fd00:20::1"),
+    ("web", "default", "10.20.0.1"), ("web", "default", "fd00:20::1"),
 )
 SECOND_NIC_ROUTES = (
     ("dmz", "10.20.0.0/24", "172.30.0.1"), ("dmz", "fd00:20::/64", "fd00:30::1"),
 )
 ROUTERS = ("nat", "fw")
 OUTSIDE = ("inet", "nat", "home")
-INSIDE = ("lan", "pbx", "desk")
+INSIDE = ("lan", "pbx", "desk", "uc", "web")
 
 # The worst kind of home router: a new random port for every destination, answers only.
 NAT_RULES = """
@@ -87,7 +105,8 @@ _numbers = itertools.count()  # one process may build several labs
 
 class Lab:
     """Use as `with Lab() as lab:`. Namespaces are lab.inet, lab.home, lab.nat, lab.dmz, lab.fw,
-    lab.lan, lab.pbx and lab.desk; lab.firewall is the Firewall; lab.work the folder for logs.
+    lab.lan, lab.pbx, lab.desk, lab.uc and lab.web; lab.firewall is the Firewall; lab.work the folder
+    for logs.
 
     two_nics: E has a second interface, and its name resolves to that one inside.
     keep: leave the work folder behind; it stays anyway when an exception ends the lab.
@@ -146,6 +165,7 @@ class Lab:
         if viewer in INSIDE:
             known += [("pbx.example.com", self.netns["pbx"].v4),
                       ("pbx.example.com", self.netns["pbx"].v6)]
+            known += [(name, address) for _, name, address in SERVERS]
         return known
 
     # -- building
@@ -195,6 +215,9 @@ class Lab:
             batches[ns] += [f"addr add {ipv4} dev {interface}",
                             f"addr add {ipv6} dev {interface} nodad",
                             f"link set {interface} up"]
+        for ns, _, address in SERVERS:
+            if address != self.netns[ns].v4:
+                batches[ns].append(f"addr add {address}/24 dev eth0")
         for ns, destination, gateway in self.routes:
             batches[ns].append(f"route add {destination} via {gateway}")
         for ns, lines in batches.items():

@@ -51,12 +51,14 @@ pair() {
 sample() {
 	sed -e "s#/etc/turnpike#$dir#" -e "s#^\\[system\\]#&\\ncontrol-socket = $dir/$1.sock#" \
 		-e 's/^tcp-port = 5060/tcp-port = 0/' -e 's/^tls-port = 5061/tls-port = 25961/' \
+		-e 's/^port = 2222/port = 25962/' -e 's/^port = 8443/port = 25963/' \
 		"$root/conf/turnpike-$1.ini" >"$dir/$1.ini"
 }
 
 pair public edge1.example.com
 pair pair edge1.example.com
 cp "$dir/pair.pem" "$dir/pair-ca.pem"
+ssh-keygen -q -t ed25519 -N '' -C test -f "$dir/tunnel.key"
 (umask 077 && echo secret-of-the-pair >"$dir/pair.secret")
 
 expect 2 "no arguments" "$bin"
