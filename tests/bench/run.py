@@ -1,6 +1,6 @@
 """Plugs turnpike into the bench harness that stands beside the repository, and prints one table.
 
-scripts/bench [sip|media] [--seconds N] [--rounds N]
+scripts/bench [sip|media|http] [--seconds N] [--rounds N]
 """
 
 import argparse
@@ -44,6 +44,23 @@ MEDIA = (
     ("delay, {t}", "p99 us", 1, "{t}: delay p99 us"),
     ("set-up of a stream, {t}", "CPU us", 1, "{t}: set-up CPU us per stream"),
     ("memory of a stream, {t}", "KiB", 1, "{t}: KiB per stream"),
+)
+WEB, WEB_DIRECT = f"cmd:{HERE}/turnpike-web.json", f"cmd:{HERE}/turnpike-web-direct.json"
+HTTP = (
+    ("GET {t}", "CPU us", 1, "GET {t}: CPU us per request"),
+    ("GET {t}", "per second", 1, "GET {t}: requests/s"),
+    ("GET {t}", "p50 us", 1, "GET {t}: p50 us"),
+    ("GET {t}", "p99 us", 1, "GET {t}: p99 us"),
+    ("GETs failed, {t}", "number", 1, "GET {t}: errors"),
+)
+HTTP_ONCE = (
+    ("new TLS connection and GET 1 KiB", "CPU us", 1, "new TLS connection + GET 1 KiB: CPU us"),
+    ("new TLS connection and GET 1 KiB", "per second", 1, "new TLS connection: connections/s"),
+    ("new TLS connection and GET 1 KiB", "p99 us", 1, "new TLS connection: p99 us"),
+    ("upload of 100 MB", "CPU ms", 1, "upload 100 MiB: CPU ms per 100 MB"),
+    ("upload", "MB/s", 1, "upload 100 MiB: MB/s (Python client)"),
+    ("memory growth during uploads", "MiB", 1, "peak RSS growth MiB during the uploads"),
+    ("memory", "PSS MiB", 1, "PSS MiB"),
 )
 TRANSPORTS = ("udp", "tcp", "tls")
 STREAMS = [f"{kind} {n} streams" for kind in ("rtp", "srtp") for n in (100, 500)]
@@ -142,9 +159,21 @@ def table(done, rows, kinds, servers):
                   f" | {ratio} |")
 
 
+def web(harness, options, env):
+    """HTTPS: E alone beside nginx, the pair beside nginx with OpenSSH's tunnel."""
+    servers = (WEB_DIRECT, "nginx", WEB, "ssh-tunnel:via=nginx")
+    done = measure(harness, "http", servers, options, env)
+    for title, pair in (("E alone, without tunnel | nginx", servers[:2]),
+                        ("turnpike E+C | nginx and ssh -R", servers[2:])):
+        print(f"\n| HTTPS | unit | {title} | ratio |\n|---|---|---|---|---|")
+        table(done, HTTP, ("1 KiB", "100 KiB"), pair)
+        table(done, HTTP_ONCE, ("",), pair)
+    return done, servers
+
+
 def main():
     ap = argparse.ArgumentParser(prog="scripts/bench", description="turnpike beside its peers, one table")
-    ap.add_argument("part", nargs="?", choices=("sip", "media"), help="only this part")
+    ap.add_argument("part", nargs="?", choices=("sip", "media", "http"), help="only this part")
     ap.add_argument("--seconds", type=float, default=5, help="length of each measurement")
     ap.add_argument("--rounds", type=int, default=2, help="the servers take turns in each; medians are shown")
     args = ap.parse_args()
@@ -157,18 +186,19 @@ def main():
            "BENCH_IP": os.environ.get("BENCH_IP", f"127.77.{pid >> 8 & 255}.{pid & 255}")}
     options = ["--seconds", args.seconds, "--rounds", args.rounds]
     parts = {}
-    if args.part != "media":
+    if args.part in (None, "sip"):
         calls = ",".join(t for t in TRANSPORTS if t != "tls" or sipp.has_tls)
         parts["sip"] = ("kamailio", measure(harness, "sip", (PAIR, EDGE, "kamailio"), [
             *options, "--max-rates", "", "--call-transports", calls], {**env, "SIPP": sipp.path}), SIP, TRANSPORTS)
-    if args.part != "sip":
+    if args.part in (None, "media"):
         parts["media"] = ("kamailio:rtpengine=1", measure(harness, "media", (
             PAIR, EDGE, "kamailio:rtpengine=1"), options, {**env, **sipp.for_media()}), MEDIA, STREAMS)
 
     seen = {k: v.strip() for _, done, _, _ in parts.values() for k, v in done["versions"].items()}
     print(", ".join([time.strftime("%F"), *sorted({v for k, v in seen.items() if k != EDGE}), rtpengine(),
                      sipp.version.strip("."), f"{args.rounds} x {args.seconds:g} s"]) + "\n")
-    print("| work | unit | turnpike E+C | E alone | Kamailio, rtpengine | E+C / peer |\n|---|---|---|---|---|---|")
+    if parts:
+        print("| work | unit | turnpike E+C | E alone | Kamailio, rtpengine | E+C / peer |\n|---|---|---|---|---|---|")
     complete = True
     for peer, done, rows, kinds in parts.values():
         table(done, rows, kinds, (PAIR, EDGE, peer))
@@ -177,6 +207,10 @@ def main():
             if rounds < args.rounds:
                 complete = False
                 print(f"scripts/bench: {server}: only {rounds} of {args.rounds} rounds", file=sys.stderr)
+    if args.part in (None, "http"):
+        done, servers = web(harness, options, env)
+        parts["http"] = (None, done, HTTP, ())
+        complete = complete and all(done["results"].get(s) for s in servers)
     if "sip" in parts and not sipp.has_tls:
         print("\nNot measured: calls over TLS. This sipp has no TLS; SIPP=PATH names one that has.")
     print(f"\nEvery number of the harness: {', '.join(f'build/bench/{p}.txt' for p in parts)}")
