@@ -22,14 +22,17 @@ enum tls_min_version { TLS_MIN_1_2, TLS_MIN_1_3 };
 /* One [tls NAME] section. */
 struct tls_conf {
 	struct conf_common common;
-	char *certificate; /* PEM: own certificate, then its chain */
-	char *key;	   /* PEM, not encrypted, not readable by others */
+	char *certificate; /* PEM: own certificate, then its chain; NULL: only `ca`, for trust */
+	char *key;	   /* PEM, not encrypted, not readable by others; NULL without it */
 	char *ca;	   /* PEM: whom to trust; NULL: the system's public CAs (connecting only) */
 	int min_version;   /* enum tls_min_version */
 };
 
 /* The rows of [tls NAME]: certificate, key, ca, min-version. */
 extern const struct conf_section tls_conf_section;
+/* For checks of those who listen: has every section of these names (words) a certificate to show?
+ */
+bool tls_conf_can_serve(const struct conf_snapshot *snap, const char *name);
 
 struct tls_store *tls_store_new(struct log *log, struct alarms *alarms);
 void tls_store_free(struct tls_store *t);

@@ -138,7 +138,7 @@ SSL_CTX *tls_context_new(const struct tls_conf *conf, struct buf *err)
 	set_rules(ctx, conf->min_version);
 	/* The key is compared with the certificate, so that comes first; a bad ca is told as well.
 	 */
-	ok = use_certificate(ctx, conf, err) && use_key(ctx, conf, err);
+	ok = !conf->certificate || (use_certificate(ctx, conf, err) && use_key(ctx, conf, err));
 	ok = use_ca(ctx, conf, err) && ok;
 	ERR_clear_error();
 	if (ok)

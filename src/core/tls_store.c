@@ -27,12 +27,11 @@ static const struct conf_row rows[] = {
 	{ .key = "certificate",
 	  .type = CONF_PATH,
 	  .offset = offsetof(struct tls_conf, certificate),
-	  .flags = CONF_REQUIRED,
-	  .help = "PEM file with this box's certificate, followed by its chain." },
+	  .help = "PEM file with this box's certificate, followed by its chain; without it the "
+		  "section only says whom to trust (`ca`)." },
 	{ .key = "key",
 	  .type = CONF_PATH,
 	  .offset = offsetof(struct tls_conf, key),
-	  .flags = CONF_REQUIRED,
 	  .help = "PEM file with the private key, not encrypted; refused when others may read "
 		  "it." },
 	{ .key = "ca",
@@ -48,6 +47,34 @@ static const struct conf_row rows[] = {
 	  .help = "Lowest TLS version that is spoken." },
 };
 
+static void check(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors)
+{
+	const struct tls_conf *c = section;
+
+	if (c->certificate && !c->key)
+		conf_error(errors, c, "key", "a certificate needs its `key`");
+	else if (c->key && !c->certificate)
+		conf_error(errors, c, "certificate", "a key needs its `certificate`");
+	else if (!c->certificate && !c->ca)
+		conf_error(errors, c, NULL, "needs `certificate` and `key`, or at least `ca`");
+}
+
+bool tls_conf_can_serve(const struct conf_snapshot *snap, const char *name)
+{
+	struct slice rest = slice_of(name);
+
+	for (struct slice w = slice_word(&rest); w.n > 0; w = slice_word(&rest)) {
+		const struct tls_conf *c = NULL;
+		bool found = false;
+
+		while (!found && (c = conf_next(snap, "tls", c)))
+			found = slice_eq(slice_of(c->common.name), w) && c->certificate;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 const struct conf_section tls_conf_section = {
 	.type = "tls",
 	.repeatable = true,
@@ -57,6 +84,7 @@ const struct conf_section tls_conf_section = {
 	.n_rows = sizeof(rows) / sizeof(rows[0]),
 	.help = "A certificate with its key and whom it trusts; other sections name it. The files "
 		"are read again on reload.",
+	.check = check,
 };
 
 struct entry {
@@ -64,6 +92,7 @@ struct entry {
 	char *name;
 	char *trust; /* for messages */
 	bool has_ca;
+	bool has_certificate;
 	SSL_CTX *ctx;
 	/* Tickets are good for the section that gave them alone: else a client could be led to
 	 * another service of this box without a look at its certificate. */
@@ -174,8 +203,11 @@ static int add_entry(struct tls_store *t, struct list *entries, const struct tls
 	}
 	tls_server_prepare(e->ctx);
 	cert = SSL_CTX_get0_certificate(e->ctx);
-	e->not_before_s = seconds_of(X509_get0_notBefore(cert));
-	e->not_after_s = seconds_of(X509_get0_notAfter(cert));
+	e->has_certificate = cert;
+	if (cert) {
+		e->not_before_s = seconds_of(X509_get0_notBefore(cert));
+		e->not_after_s = seconds_of(X509_get0_notAfter(cert));
+	}
 	list_add_tail(entries, &e->node);
 	return 0;
 }
@@ -229,7 +261,9 @@ static void check_entry(struct tls_store *t, const struct entry *e, int64_t now_
 	const char *todo = "install a new certificate and reload";
 	enum alarm_severity severity = days < ERROR_DAYS ? ALARM_ERROR : ALARM_WARNING;
 
-	if (now_s > e->not_after_s)
+	if (!e->has_certificate)
+		alarm_clear(t->alarms, ALARM_EXPIRES, e->name);
+	else if (now_s > e->not_after_s)
 		alarm_raise(t->alarms, ALARM_EXPIRES, e->name, ALARM_CRITICAL, todo,
 			    "the certificate of [tls %s] has expired", e->name);
 	else if (now_s < e->not_before_s)
@@ -276,7 +310,8 @@ static SSL_CTX *find_named(void *arg, const char *others, const char *server_nam
 	while ((word = slice_word(&rest)).n > 0) {
 		const struct entry *e = find_slice(&t->entries, word);
 
-		if (e && tls_cert_has_name(SSL_CTX_get0_certificate(e->ctx), server_name))
+		if (e && e->has_certificate &&
+		    tls_cert_has_name(SSL_CTX_get0_certificate(e->ctx), server_name))
 			return e->ctx;
 	}
 	return NULL;
@@ -302,6 +337,10 @@ SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verif
 
 	if (!e) {
 		*why = "no [tls] section of that name";
+		return NULL;
+	}
+	if (!e->has_certificate) {
+		*why = "the [tls] section has no `certificate` to show";
 		return NULL;
 	}
 	if (peer && !e->has_ca) {

@@ -119,8 +119,8 @@ static bool is_repeat(const struct trace *t, const struct slot *s, const struct 
 	const struct trace_entry *old = &s->entry;
 	struct addr a = source_of(&old->remote), b = source_of(&e->remote);
 
-	if (strcmp(old->code, e->code) != 0 || !addr_eq(&a, &b) || now - s->last_ms > REPEAT_MS ||
-	    now - s->first_ms > MAX_MERGE_MS)
+	if (strcmp(old->code, e->code) != 0 || strcmp(old->decided_by, e->decided_by) != 0 ||
+	    !addr_eq(&a, &b) || now - s->last_ms > REPEAT_MS || now - s->first_ms > MAX_MERGE_MS)
 		return false;
 	/* Nobody to blame: only the very same thing is a repeat. */
 	return e->remote.family != ADDR_NONE ||
@@ -131,7 +131,8 @@ static uint64_t *recent_of(struct trace *t, const struct trace_entry *e)
 {
 	struct addr source = source_of(&e->remote);
 	uint64_t hash = siphash(t->seed, e->code, strlen(e->code)) ^
-			siphash(t->seed, &source, sizeof(source));
+			siphash(t->seed, &source, sizeof(source)) ^
+			(siphash(t->seed, e->decided_by, strlen(e->decided_by)) << 1);
 
 	if (source.family == ADDR_NONE)
 		hash ^= siphash(t->seed, e->text, strlen(e->text));

@@ -3,8 +3,9 @@
 /*
  * The decision trace: whoever refuses, routes, bans or drops says so here: a stable reason code,
  * the rule or setting that decided, one line for humans. A ring keeps the recent ones
- * (`turnpikectl search-history`, `turnpikectl trace`); repeats of the same code from the same
- * source within a second are counted in one entry, so that a flood cannot wash the ring out.
+ * (`turnpikectl search-history`, `turnpikectl trace`); repeats of the same code by the same
+ * decider from the same source within a second are counted in one entry, so that a flood cannot
+ * wash the ring out.
  */
 #include <stdarg.h>
 #include <stdbool.h>

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/tls.h"
 #include "http/web_conf.h"
 
 static const char *const modes[] = { "failover", "round-robin", NULL };
@@ -111,6 +112,8 @@ static void check_site(const struct conf_snapshot *snap, const void *section,
 				   "\"%.80s\" is compared as \"%.80s\": write "
 				   "that",
 				   c->paths.v[i], path);
+	if (c->tls && !tls_conf_can_serve(snap, c->tls))
+		conf_error(errors, c, "tls", "[tls %.60s] has no certificate to show", c->tls);
 	while ((other = conf_next(snap, "site", other)) && other != c)
 		if (other->port == c->port && addr_ip_eq(&other->address, &c->address))
 			conf_error(errors, c, "port", "%u is the port of [site %s] already",

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/tls.h"
+
 #define ROW(k, t, member, ...)                                                                    \
 	{                                                                                         \
 		.key = (k), .type = (t), .offset = offsetof(struct web_conf, member), __VA_ARGS__ \
@@ -75,6 +77,8 @@ static void check(const struct conf_snapshot *snap, const void *section, struct 
 			   "a domain has lower-case letters, digits, dashes and dots");
 	if (conf_role(snap) == CONF_ROLE_C && conf_is_set(c, "tls"))
 		conf_error(errors, c, "tls", "C serves no HTTPS of its own; set it on E");
+	else if (c->tls && !tls_conf_can_serve(snap, c->tls))
+		conf_error(errors, c, "tls", "[tls %.60s] has no certificate to show", c->tls);
 }
 
 const struct conf_section web_section = {

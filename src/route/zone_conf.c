@@ -1,4 +1,5 @@
 /* [zone NAME]: the rows and what must hold between them. */
+#include "core/tls.h"
 #include "route/sections.h"
 
 #define MAX_PEERS 6
@@ -189,6 +190,9 @@ static void check_traversal(const struct conf_snapshot *snap, const struct zone_
 		conf_error(errors, z, "password", "a uc-traversal zone needs `password`");
 	if (z->transport != ZONE_TLS)
 		conf_error(errors, z, "transport", "a uc-traversal zone is always tls");
+	if (is_written(z->tls) && !tls_conf_can_serve(snap, z->tls))
+		conf_error(errors, z, "tls", "[tls %.60s] has no certificate: both sides show one",
+			   z->tls);
 	if (!is_edge && z->peers.n == 0)
 		conf_error(errors, z, "peers", "C dials: name 1 to %d edges", MAX_PEERS);
 	if (!is_edge && is_written(z->verify_name))

@@ -1,5 +1,7 @@
 #include "sip/sip_conf.h"
 
+#include "core/tls.h"
+
 static const char *const calls_policies[] = { "registered", "any", NULL };
 
 static const char *const digests[] = { "md5", "sha-256", "both", NULL };
@@ -69,6 +71,14 @@ static const struct conf_row rows[] = {
 		    "exist that give up when they see another; the connection is TLS anyway"),
 };
 
+static void check(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors)
+{
+	const struct sip_conf *c = section;
+
+	if (c->tls && !tls_conf_can_serve(snap, c->tls))
+		conf_error(errors, c, "tls", "[tls %.60s] has no certificate to show", c->tls);
+}
+
 const struct conf_section sip_conf_section = {
 	.type = "sip",
 	.roles = CONF_ROLE_BOTH,
@@ -76,4 +86,5 @@ const struct conf_section sip_conf_section = {
 	.rows = rows,
 	.n_rows = sizeof(rows) / sizeof(rows[0]),
 	.help = "SIP ports, limits and timers",
+	.check = check,
 };

@@ -370,11 +370,23 @@ static void peer_remove(struct peer *p)
 	p->skew_alarm = false;
 }
 
+/* The peer's settings are new: a connection stays when its place is the same and the key that it
+ * was made with is still one of the pinned. So a key is rotated without an interruption. */
+static void judge_slot(struct slot *s, bool moved)
+{
+	struct ssh_conn *c = s->conn;
+
+	s->n_failures = 0;
+	if (c && !moved && c->peer_proved && peer_has_hash(s->peer, c->peer_hash))
+		return;
+	stop_slot(s, moved ? "its address changed" : "its key is no longer pinned");
+}
+
 static void peer_apply(struct peer *p, const struct tunnel_peer_conf *conf)
 {
 	struct tunnel *t = p->t;
 	uint8_t hashes[KEYS_MAX_PER_PEER][KEYS_HASH_BYTES] = { 0 };
-	bool was = p->wanted, same;
+	bool was = p->wanted, same, moved;
 	char host[254] = "";
 	uint16_t port = 0;
 	size_t n = 0;
@@ -384,8 +396,8 @@ static void peer_apply(struct peer *p, const struct tunnel_peer_conf *conf)
 	if (t->env->role == CONF_ROLE_C)
 		tunnel_peer_address(conf->address ? conf->address : conf->common.name, host,
 				    sizeof(host), &port);
-	same = n == p->n_hashes && memcmp(hashes, p->hashes, sizeof(hashes)) == 0 &&
-	       strcmp(host, p->host) == 0 && port == p->port;
+	moved = strcmp(host, p->host) != 0 || port != p->port;
+	same = n == p->n_hashes && memcmp(hashes, p->hashes, sizeof(hashes)) == 0 && !moved;
 	memcpy(p->hashes, hashes, sizeof(hashes));
 	p->n_hashes = n;
 	strcpy(p->host, host);
@@ -393,10 +405,8 @@ static void peer_apply(struct peer *p, const struct tunnel_peer_conf *conf)
 	p->wanted = true;
 	alarm_clear(t->env->alarms, "tunnel-hostile", p->name);
 	if (was && !same) {
-		for (int i = 0; i < TUNNEL_MAX_SLOTS; i++) {
-			p->slots[i].n_failures = 0;
-			stop_slot(&p->slots[i], "its settings changed");
-		}
+		for (int i = 0; i < TUNNEL_MAX_SLOTS; i++)
+			judge_slot(&p->slots[i], moved);
 	}
 	if (!was)
 		timer_start(loop_timers(t->env->loop), &p->grace, t->conf->connect_timeout_ms);

@@ -190,6 +190,8 @@ static bool check_host_key(struct ssh_conn *c)
 		good = peer_has_hash(c->peer, hash);
 	}
 	if (good) {
+		memcpy(c->peer_hash, hash, sizeof(c->peer_hash));
+		c->peer_proved = true;
 		alarm_clear(env->alarms, "tunnel-key", c->peer->name);
 		return true;
 	}

@@ -35,7 +35,9 @@ struct ssh_conn {
 	struct list node; /* of tunnel.conns */
 	bool is_server;
 	enum ssh_conn_state state;
-	struct peer *peer; /* E: after the login */
+	struct peer *peer;		    /* E: after the login */
+	uint8_t peer_hash[KEYS_HASH_BYTES]; /* of the key that it proved to have */
+	bool peer_proved;
 	unsigned slot;
 	bool entered; /* the slot is taken */
 	int fd;

@@ -78,6 +78,8 @@ static int on_pubkey(ssh_session session, const char *user, ssh_key key, char st
 	if (state != SSH_PUBLICKEY_STATE_VALID)
 		return SSH_AUTH_DENIED;
 	c->peer = p;
+	memcpy(c->peer_hash, hash, sizeof(c->peer_hash));
+	c->peer_proved = true;
 	c->slot = (unsigned)slot;
 	return SSH_AUTH_SUCCESS;
 }

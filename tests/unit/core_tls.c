@@ -59,7 +59,7 @@ static void write_ca(const struct fixture *f, const char *file, const struct cer
 	cert_write(ca, path);
 }
 
-/* Loads "[tls x]" with files of the fixture's folder; ca or min may be NULL. */
+/* Loads "[tls x]" with files of the fixture's folder; pair, ca or min may be NULL. */
 static int load(struct fixture *f, struct tls_store *t, const char *pair, const char *ca,
 		const char *min)
 {
@@ -68,8 +68,10 @@ static int load(struct fixture *f, struct tls_store *t, const char *pair, const 
 	int error;
 
 	buf_init(&text, 4096);
-	buf_printf(&text, "[tls x]\ncertificate = %s/%s.pem\nkey = %s/%s.key\n", f->dir, pair,
-		   f->dir, pair);
+	buf_add_str(&text, "[tls x]\n");
+	if (pair)
+		buf_printf(&text, "certificate = %s/%s.pem\nkey = %s/%s.key\n", f->dir, pair,
+			   f->dir, pair);
 	if (ca)
 		buf_printf(&text, "ca = %s/%s\n", f->dir, ca);
 	if (min)
@@ -672,6 +674,34 @@ static void what_does_not_exist_is_said(void **state)
 	assert_string_equal(why, "the [tls] section has no `ca` to check client certificates with");
 }
 
+/* A section that only says whom to trust connects, shows nothing, and cannot serve. */
+static void trust_alone(void **state)
+{
+	static const char *const bad[] = {
+		"[tls x]\n",
+		"[tls x]\nca = %s/ca.pem\ncertificate = %s/edge.pem\n",
+		"[tls x]\nca = %s/ca.pem\nkey = %s/edge.key\n",
+	};
+	struct fixture *f = *state;
+	const char *why = NULL;
+	char text[512];
+	struct talk t;
+
+	assert_int_equal(load(f, f->client, NULL, "ca.pem", NULL), 0);
+	assert_null(tls_accept_new(f->client, "x", TLS_VERIFY_NONE, &why));
+	assert_string_equal(why, "the [tls] section has no `certificate` to show");
+	new_talk(f, &t, EDGE, TLS_VERIFY_NONE);
+	shake(&t);
+	assert_true(t.client_done && t.server_done);
+	talk_end(&t);
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(text, sizeof(text), bad[i], f->dir, f->dir);
+		buf_reset(&f->err);
+		assert_null(conf_parse(f->conf, "test.ini", slice_of(text), CONF_ROLE_E, &f->err));
+		assert_non_null(strstr(f->err.p, "need"));
+	}
+}
+
 static size_t n_tickets;
 
 static int count_session(SSL *ssl, SSL_SESSION *session)
@@ -932,6 +962,7 @@ int main(void)
 		TLS_TEST(a_swap_serves_new_handshakes_and_spares_old_connections),
 		TLS_TEST(bad_files_are_refused_and_the_old_ones_kept),
 		TLS_TEST(keys_that_others_can_reach_are_refused),
+		TLS_TEST(trust_alone),
 		TLS_TEST(what_does_not_exist_is_said),
 		TLS_TEST(tickets_where_no_certificate_is_asked_for),
 		TLS_TEST(renegotiation_is_refused),
