@@ -15,7 +15,7 @@
 #include "core/trace.h"
 #include "http/web.h"
 
-#define UC_POLL_MS	 1000
+#define UC_POLL_MS	 200
 #define SETTLED_MS	 10000 /* a change takes its time to the edge */
 #define HOSTILE_CLEAR_MS 3600000
 #define ALARM_HOSTILE	 "edge-hostile"

@@ -147,7 +147,7 @@ void stun_build_u64(struct stun_build *b, uint16_t type, uint64_t v)
 static void build_addr(struct stun_build *b, uint16_t type, const struct addr *a,
 		       const uint8_t mask[16])
 {
-	uint8_t raw[20] = { 0 };
+	uint8_t raw[4 + 16] = { 0 };
 	size_t n = a->family == ADDR_IP4 ? 4 : 16;
 
 	if (a->family == ADDR_NONE || b->failed) {
@@ -156,11 +156,11 @@ static void build_addr(struct stun_build *b, uint16_t type, const struct addr *a
 	}
 	raw[1] = n == 4 ? 1 : 2;
 	put16(raw + 2, a->port);
-	memcpy(raw + 4, a->ip, n);
 	raw[2] ^= mask[0];
 	raw[3] ^= mask[1];
-	for (size_t i = 0; i < n; i++)
-		raw[4 + i] ^= mask[i];
+	/* All sixteen: what an IPv4 address does not use is cut off below. */
+	for (size_t i = 0; i < sizeof(a->ip); i++)
+		raw[4 + i] = a->ip[i] ^ mask[i];
 	stun_build_attr(b, type, raw, 4 + n);
 }
 
