@@ -130,10 +130,25 @@ bool addr_prefix_parse(struct slice s, struct addr_prefix *out)
 	return true;
 }
 
+/* By hand: every request through the tunnel carries its client's address, and inet_ntop() prints
+ * these four numbers with printf(). Not terminated. */
+static size_t print_ip4(const uint8_t ip[4], char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < 4; i++) {
+		if (i > 0)
+			out[n++] = '.';
+		n += slice_u64_print(out + n, ip[i]);
+	}
+	return n;
+}
+
 const char *addr_ip_str(const struct addr *a, char buf[ADDR_STR_BYTES])
 {
-	if (a->family == ADDR_NONE ||
-	    !inet_ntop(a->family == ADDR_IP4 ? AF_INET : AF_INET6, a->ip, buf, ADDR_STR_BYTES))
+	if (a->family == ADDR_IP4)
+		buf[print_ip4(a->ip, buf)] = '\0';
+	else if (a->family == ADDR_NONE || !inet_ntop(AF_INET6, a->ip, buf, ADDR_STR_BYTES))
 		strcpy(buf, "-");
 	return buf;
 }
@@ -142,19 +157,22 @@ const char *addr_host_str(const struct addr *a, char buf[ADDR_STR_BYTES])
 {
 	char ip[ADDR_STR_BYTES];
 
+	if (a->family != ADDR_IP6)
+		return addr_ip_str(a, buf);
 	addr_ip_str(a, ip);
-	snprintf(buf, ADDR_STR_BYTES, a->family == ADDR_IP6 ? "[%.46s]" : "%.46s", ip);
+	snprintf(buf, ADDR_STR_BYTES, "[%.46s]", ip);
 	return buf;
 }
 
 const char *addr_str(const struct addr *a, char buf[ADDR_STR_BYTES])
 {
-	char host[ADDR_STR_BYTES];
+	size_t n;
 
 	if (a->family == ADDR_NONE)
 		return strcpy(buf, "-");
-	addr_host_str(a, host);
-	snprintf(buf, ADDR_STR_BYTES, "%.48s:%u", host, a->port);
+	n = strlen(addr_host_str(a, buf));
+	buf[n++] = ':';
+	buf[n + slice_u64_print(buf + n, a->port)] = '\0';
 	return buf;
 }
 

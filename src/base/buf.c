@@ -53,14 +53,24 @@ static bool reserve(struct buf *b, size_t n)
 	return true;
 }
 
-void buf_add(struct buf *b, const void *data, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
+	char *p;
+
 	if (!reserve(b, n))
-		return;
-	if (n)
-		memcpy(b->p + b->n, data, n);
+		return NULL;
+	p = b->p + b->n;
 	b->n += n;
 	b->p[b->n] = '\0';
+	return p;
+}
+
+void buf_add(struct buf *b, const void *data, size_t n)
+{
+	char *p = buf_grow(b, n);
+
+	if (p && n)
+		memcpy(p, data, n);
 }
 
 void buf_add_slice(struct buf *b, struct slice s)
@@ -78,6 +88,13 @@ void buf_add_char(struct buf *b, char c)
 	buf_add(b, &c, 1);
 }
 
+void buf_add_decimal(struct buf *b, uint64_t v)
+{
+	char digits[SLICE_U64_DIGITS];
+
+	buf_add(b, digits, slice_u64_print(digits, v));
+}
+
 void buf_add_u16(struct buf *b, uint16_t v)
 {
 	uint8_t raw[2] = { (uint8_t)(v >> 8), (uint8_t)v };
@@ -93,17 +110,22 @@ void buf_add_u32(struct buf *b, uint32_t v)
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
+	size_t room = b->failed ? 0 : b->cap - b->n;
 	va_list again;
 	int n;
 
+	/* Mostly there is room enough, and once is enough. */
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, again);
+	n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, again);
 	va_end(again);
 	if (n < 0 || !reserve(b, (size_t)n)) {
 		b->failed = true;
+		if (room)
+			b->p[b->n] = '\0';
 		return;
 	}
-	vsnprintf(b->p + b->n, (size_t)n + 1, fmt, ap);
+	if ((size_t)n >= room)
+		vsnprintf(b->p + b->n, (size_t)n + 1, fmt, ap);
 	b->n += (size_t)n;
 }
 

@@ -25,10 +25,14 @@ void buf_fini(struct buf *b);
 /* Empties it and clears `failed`; keeps the memory. */
 void buf_reset(struct buf *b);
 
+/* Room for n more bytes, which count as added; the caller writes all of them at once. NULL when
+ * there is none. */
+char *buf_grow(struct buf *b, size_t n);
 void buf_add(struct buf *b, const void *data, size_t n);
 void buf_add_slice(struct buf *b, struct slice s);
 void buf_add_str(struct buf *b, const char *cstr);
 void buf_add_char(struct buf *b, char c);
+void buf_add_decimal(struct buf *b, uint64_t v);
 void buf_add_u16(struct buf *b, uint16_t v); /* network order */
 void buf_add_u32(struct buf *b, uint32_t v); /* network order */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -97,6 +97,19 @@ bool slice_u64(struct slice s, uint64_t max, uint64_t *out)
 	return true;
 }
 
+size_t slice_u64_print(char *out, uint64_t v)
+{
+	char digits[SLICE_U64_DIGITS];
+	size_t n = 0;
+
+	do {
+		digits[SLICE_U64_DIGITS - ++n] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v > 0);
+	memcpy(out, digits + SLICE_U64_DIGITS - n, n);
+	return n;
+}
+
 char *slice_dup(struct slice s)
 {
 	char *p = malloc(s.n + 1);
@@ -117,6 +130,12 @@ bool slice_copy(char *dst, size_t size, struct slice s)
 		memcpy(dst, s.p, n);
 	dst[n] = '\0';
 	return n == s.n;
+}
+
+size_t slice_append(char *dst, size_t size, size_t at, struct slice s)
+{
+	slice_copy(dst + at, size - at, s);
+	return at + (s.n < size - at ? s.n : size - at - 1);
 }
 
 static unsigned min3(unsigned a, unsigned b, unsigned c)

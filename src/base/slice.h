@@ -38,10 +38,16 @@ struct slice slice_next(struct slice *rest, char sep);
 struct slice slice_word(struct slice *rest);
 /* Digits only, whole slice, at most max. Returns false otherwise; *out is then untouched. */
 bool slice_u64(struct slice s, uint64_t max, uint64_t *out);
+/* The other way: the digits of v, not terminated, SLICE_U64_DIGITS at most. Returns how many. */
+#define SLICE_U64_DIGITS 20
+size_t slice_u64_print(char *out, uint64_t v);
 /* NUL-terminated copy that the caller frees, or NULL without memory. */
 char *slice_dup(struct slice s);
 /* Copies with truncation, always terminates (size > 0). Returns false when cut. */
 bool slice_copy(char *dst, size_t size, struct slice s);
+/* The same behind the first `at` bytes of dst, which stay: for texts that are put together for each
+ * request, where printf() would cost too much. Returns the length of the whole. */
+size_t slice_append(char *dst, size_t size, size_t at, struct slice s);
 
 /* Edit distance (insert, delete, replace, each 1) of two short words, case-insensitive; used for
  * "did you mean". Words over 63 bytes count as distance 64. */

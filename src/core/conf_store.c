@@ -179,13 +179,17 @@ void conf_swap(struct conf_store *s, struct conf_snapshot *snap)
 
 const void *conf_get(const struct conf_snapshot *snap, const char *type, const char *name)
 {
+	size_t n_type = strlen(type), n_name = name ? strlen(name) : 0;
 	char id[CONF_LABEL_BYTES];
 	struct htab_node *node;
-	int n = snprintf(id, sizeof(id), "%s %s", type, name ? name : "");
 
-	if (n < 0 || (size_t)n >= sizeof(id))
+	if (n_type + 1 + n_name >= sizeof(id))
 		return NULL;
-	node = htab_get(&snap->by_name, (struct slice){ id, (size_t)n });
+	memcpy(id, type, n_type);
+	id[n_type] = ' ';
+	if (n_name)
+		memcpy(id + n_type + 1, name, n_name);
+	node = htab_get(&snap->by_name, (struct slice){ id, n_type + 1 + n_name });
 	return node ? CONTAINER_OF(node, struct conf_entry, by_name)->data : NULL;
 }
 

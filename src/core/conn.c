@@ -83,7 +83,7 @@ void conn_table_free(struct conn_table *t)
 static void stamp(const struct conn_table *t, struct conn *c)
 {
 	c->since_ms = t->now_ms(t->arg);
-	c->since_wall_s = iso_time_now_ms() / 1000;
+	c->since_wall_s = iso_time_now_s();
 }
 
 int conn_add(struct conn_table *t, struct conn *c)
@@ -109,7 +109,7 @@ static void remember(struct conn_table *t, struct ended_ring *r, const struct co
 	e->conn = *c;
 	list_init(&e->conn.node);
 	e->conn.close = NULL;
-	e->ended_wall_s = iso_time_now_ms() / 1000;
+	e->ended_wall_s = iso_time_now_s();
 	e->order = t->next_order++;
 	r->next = (r->next + 1) % r->n_max;
 	if (r->n < r->n_max)
@@ -123,13 +123,20 @@ static struct ended_ring *ring_of(struct conn_table *t, enum conn_kind kind)
 
 void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
 {
+	char reason[CONN_REASON_BYTES];
 	va_list ap;
 
+	va_start(ap, reason_fmt);
+	vsnprintf(reason, sizeof(reason), reason_fmt, ap);
+	va_end(ap);
+	conn_end_as(t, c, slice_of(reason));
+}
+
+void conn_end_as(struct conn_table *t, struct conn *c, struct slice reason)
+{
 	if (idtab_get(&t->ids, c->id) != c)
 		return;
-	va_start(ap, reason_fmt);
-	vsnprintf(c->reason, sizeof(c->reason), reason_fmt, ap);
-	va_end(ap);
+	slice_copy(c->reason, sizeof(c->reason), reason);
 	idtab_del(&t->ids, c->id);
 	list_del(&c->node);
 	t->n_kinds[c->kind]--;

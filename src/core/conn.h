@@ -75,6 +75,8 @@ int conn_add(struct conn_table *t, struct conn *c);
  * do not wash out the calls. */
 void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same with a reason that is there already. */
+void conn_end_as(struct conn_table *t, struct conn *c, struct slice reason);
 /* Remembers something that never became an entry (refused at accept). c need not be entered. These
  * have a ring of their own, a quarter as long, so that a flood does not wash out what lived. */
 void conn_refused(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)

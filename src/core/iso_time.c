@@ -11,6 +11,11 @@ int64_t iso_time_now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+int64_t iso_time_now_s(void)
+{
+	return (int64_t)time(NULL);
+}
+
 const char *iso_time_s(int64_t wall_s, char buf[ISO_TIME_BYTES])
 {
 	time_t t = (time_t)wall_s;

@@ -16,8 +16,10 @@
 #include "core/loop.h"
 #include "core/stream_socket.h"
 
-#define STREAM_CLOSING_MS  10000
-#define STREAM_CLOSING_MAX 512 /* guests of the loop */
+/* Who takes less of the last bytes in that time loses them. */
+#define STREAM_CLOSING_MS    10000
+#define STREAM_CLOSING_BYTES 4096
+#define STREAM_CLOSING_MAX   512 /* guests of the loop */
 
 enum sock_phase { SOCK_CONNECTING, SOCK_HANDSHAKE, SOCK_READY, SOCK_CLOSING, SOCK_DEAD };
 
@@ -40,6 +42,7 @@ struct stream_socket {
 	};
 	struct stream_limits *counted; /* NULL: not accepted */
 	size_t n_wasted;	       /* input thrown away while CLOSING */
+	size_t n_left;		       /* output not taken yet when the timer was started */
 	int fd;
 	int write_error; /* what goes out is thrown away, what came in is still read */
 	uint8_t phase;	 /* enum sock_phase */

@@ -253,24 +253,35 @@ static enum io plain_write(struct stream_socket *ss, struct outcome *o)
 	return evbuffer_get_length(out) > 0 ? IO_WAIT : IO_OK;
 }
 
+static int tls_write_in_place(struct stream_socket *ss, size_t n)
+{
+	const void *p = evbuffer_pullup(ss->s.out, (ev_ssize_t)n);
+
+	return SSL_write(ss->ssl, p, (int)n);
+}
+
+/* A head and its body lie in two pieces. */
+static int tls_write_copy(struct stream_socket *ss, size_t n)
+{
+	char bytes[TLS_RECORD_BYTES];
+
+	n = (size_t)evbuffer_copyout(ss->s.out, bytes, n);
+	return SSL_write(ss->ssl, bytes, (int)n);
+}
+
 /* One record. A try that failed is repeated with at least the same bytes, as OpenSSL wants it. */
 static enum io tls_write(struct stream_socket *ss, struct outcome *o)
 {
 	struct evbuffer *out = ss->s.out;
 	size_t len = evbuffer_get_length(out), n = evbuffer_get_contiguous_space(out);
 	bool wants_write;
-	const void *p;
 	int wrote;
 
-	if (n > TLS_RECORD_BYTES)
-		n = TLS_RECORD_BYTES;
-	else if (n < TLS_WORTH_BYTES && n < len)
-		n = len < TLS_RECORD_BYTES ? len : TLS_RECORD_BYTES;
-	p = evbuffer_pullup(out, (ev_ssize_t)n);
-	if (!p)
-		return io_error(o, ENOMEM);
 	forget_errors();
-	wrote = SSL_write(ss->ssl, p, (int)n);
+	if (n < TLS_WORTH_BYTES && n < len)
+		wrote = tls_write_copy(ss, len < TLS_RECORD_BYTES ? len : TLS_RECORD_BYTES);
+	else
+		wrote = tls_write_in_place(ss, n < TLS_RECORD_BYTES ? n : TLS_RECORD_BYTES);
 	if (wrote > 0) {
 		ss->wrote = true;
 		evbuffer_drain(out, (size_t)wrote);

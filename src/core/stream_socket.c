@@ -2,10 +2,12 @@
 #include "core/stream_socket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -139,6 +141,24 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+static size_t left_to_send(struct stream_socket *ss)
+{
+	return evbuffer_get_length(ss->s.out) + stream_unacked(&ss->s);
+}
+
+/* The last bytes of an answer to a slow client take as long as they take. */
+static void closing_late(struct stream_socket *ss)
+{
+	size_t n = left_to_send(ss);
+
+	if (evbuffer_get_length(ss->s.out) == 0 || n + STREAM_CLOSING_BYTES > ss->n_left) {
+		stream_die(ss);
+		return;
+	}
+	ss->n_left = n;
+	timer_start(loop_timers(ss->loop), &ss->timer, STREAM_CLOSING_MS);
+}
+
 static void late(void *arg)
 {
 	struct stream_socket *ss = arg;
@@ -148,7 +168,7 @@ static void late(void *arg)
 	else if (ss->phase == SOCK_HANDSHAKE)
 		stream_fail(ss, STREAM_END_TIMEOUT, "TLS handshake not finished in time");
 	else
-		stream_die(ss);
+		closing_late(ss);
 }
 
 static void run_later(void *arg)
@@ -238,6 +258,7 @@ static void op_close(struct stream *s, bool now)
 		stream_die(ss);
 	else
 		timer_start(loop_timers(ss->loop), &ss->timer, STREAM_CLOSING_MS);
+	ss->n_left = ss->phase == SOCK_CLOSING ? left_to_send(ss) : 0;
 }
 
 static const struct stream_ops socket_ops = {
@@ -278,6 +299,15 @@ struct stream_socket *stream_socket_new(struct loop *loop, int fd, SSL *ssl, enu
 	event_assign(&ss->readable, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, ss);
 	event_assign(&ss->writable, loop_base(loop), fd, EV_WRITE | EV_PERSIST, on_writable, ss);
 	return ss;
+}
+
+size_t stream_unacked(struct stream *s)
+{
+	int n = 0;
+
+	if (s->ops != &socket_ops || ioctl(stream_socket_of(s)->fd, SIOCOUTQ, &n) < 0 || n < 0)
+		return 0;
+	return (size_t)n;
 }
 
 SSL *stream_ssl(struct stream *s)

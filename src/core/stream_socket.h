@@ -51,6 +51,9 @@ void stream_listener_configure(struct stream_listener *l, const struct stream_li
 void stream_listener_free(struct stream_listener *l);
 /* Could this address be bound (or is it ours already)? For prepare. 0 or negative errno. */
 int stream_listener_probe(const struct addr *local);
+/* Bytes, TLS records and all, that the kernel holds for the peer until it acknowledges them; 0 for
+ * other streams. */
+size_t stream_unacked(struct stream *s);
 /* The SSL of a TLS stream over a socket, else NULL. */
 SSL *stream_ssl(struct stream *s);
 

@@ -34,8 +34,3 @@ bool http_is_token(struct slice s)
 {
 	return http1_all(s, HTTP1_C_TOKEN);
 }
-
-bool http_is_field_value(struct slice s)
-{
-	return s.n == 0 || http1_all(s, HTTP1_C_VALUE);
-}

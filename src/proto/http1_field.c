@@ -90,6 +90,15 @@ static bool suspicious(const char *p)
 	return ((((w - ONES * 0x20) & ~w) | ((del - ONES) & ~del)) & (ONES * 0x80)) != 0;
 }
 
+bool http_is_field_value(struct slice s)
+{
+	while (s.n >= 8 && !suspicious(s.p)) {
+		s.p += 8;
+		s.n -= 8;
+	}
+	return s.n == 0 || http1_all(s, HTTP1_C_VALUE);
+}
+
 /* Bytes of the value in front of the first that belongs to none; there is one before the end. */
 static size_t value_bytes(const char *p, size_t n)
 {

@@ -22,7 +22,9 @@ bool http_print_status_line(struct buf *out, int status, struct slice reason)
 	if (status < 100 || status > 599 || !http_is_field_value(reason))
 		return false;
 	/* The space stays when nothing is behind it (RFC 9112 4). */
-	buf_printf(out, "HTTP/1.1 %d ", status);
+	buf_add_str(out, "HTTP/1.1 ");
+	buf_add_decimal(out, (uint64_t)status);
+	buf_add_char(out, ' ');
 	buf_add_slice(out, reason);
 	buf_add_str(out, "\r\n");
 	return true;
@@ -30,12 +32,19 @@ bool http_print_status_line(struct buf *out, int status, struct slice reason)
 
 bool http_print_field(struct buf *out, struct slice name, struct slice value)
 {
+	char *p;
+
 	if (!http_is_token(name) || !http_is_field_value(value))
 		return false;
-	buf_add_slice(out, name);
-	buf_add_str(out, ": ");
-	buf_add_slice(out, slice_trim(value));
-	buf_add_str(out, "\r\n");
+	value = slice_trim(value);
+	p = buf_grow(out, name.n + value.n + 4);
+	if (!p)
+		return true;
+	memcpy(p, name.p, name.n);
+	memcpy(p + name.n, ": ", 2);
+	if (value.n)
+		memcpy(p + name.n + 2, value.p, value.n);
+	memcpy(p + name.n + 2 + value.n, "\r\n", 2);
 	return true;
 }
 
@@ -46,7 +55,9 @@ void http_print_end(struct buf *out)
 
 void http_print_length(struct buf *out, uint64_t n)
 {
-	buf_printf(out, "Content-Length: %llu\r\n", (unsigned long long)n);
+	buf_add_str(out, "Content-Length: ");
+	buf_add_decimal(out, n);
+	buf_add_str(out, "\r\n");
 }
 
 void http_print_chunked(struct buf *out)

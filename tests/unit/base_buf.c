@@ -34,6 +34,35 @@ static void test_append(void **state)
 }
 
 /* Exactly full is good, one byte more fails, stays failed and changes nothing. */
+static void test_grow(void **state)
+{
+	struct buf b;
+
+	buf_init(&b, 6);
+	memcpy(buf_grow(&b, 2), "n=", 2);
+	buf_add_decimal(&b, 1203);
+	assert_string_equal(b.p, "n=1203");
+	assert_null(buf_grow(&b, 1));
+	assert_true(b.failed);
+	assert_string_equal(b.p, "n=1203");
+	buf_fini(&b);
+}
+
+/* What does not fit behind the bytes that are there is printed once more, behind them. */
+static void test_printf_grows(void **state)
+{
+	struct buf b;
+
+	buf_init(&b, 1000);
+	for (int i = 0; i < 100; i++)
+		buf_printf(&b, "%d,", 1000 + i);
+	assert_int_equal(b.n, 500);
+	assert_int_equal(strlen(b.p), 500);
+	assert_memory_equal(b.p + 495, "1099,", 5);
+	assert_memory_equal(b.p + 125, "1025,", 5);
+	buf_fini(&b);
+}
+
 static void test_bound(void **state)
 {
 	struct buf b;
@@ -164,10 +193,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_append),	    cmocka_unit_test(test_bound),
-		cmocka_unit_test(test_sticky),	    cmocka_unit_test(test_printf_bound),
-		cmocka_unit_test(test_huge_limits), cmocka_unit_test(test_escaped),
-		cmocka_unit_test(test_take),	    cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_append),	     cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_printf_grows), cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_sticky),	     cmocka_unit_test(test_printf_bound),
+		cmocka_unit_test(test_huge_limits),  cmocka_unit_test(test_escaped),
+		cmocka_unit_test(test_take),	     cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,6 +153,42 @@ static void run_dup(void *arg)
 	free(p);
 }
 
+static void test_append(void **state)
+{
+	char text[8];
+	size_t n = slice_append(text, sizeof(text), 0, SLICE("abc"));
+
+	assert_int_equal(n, 3);
+	n = slice_append(text, sizeof(text), n, SLICE_NONE);
+	n = slice_append(text, sizeof(text), n, SLICE("defg"));
+	assert_int_equal(n, 7);
+	assert_string_equal(text, "abcdefg");
+	/* full */
+	assert_int_equal(slice_append(text, sizeof(text), n, SLICE("h")), 7);
+	assert_string_equal(text, "abcdefg");
+	/* cut */
+	assert_int_equal(slice_append(text, sizeof(text), 3, SLICE("vwxyz")), 7);
+	assert_string_equal(text, "abcvwxy");
+}
+
+static void test_u64_print(void **state)
+{
+	static const struct {
+		uint64_t v;
+		const char *text;
+	} rows[] = {
+		{ 0, "0" },	    { 9, "9" },	      { 10, "10" },
+		{ 65535, "65535" }, { 1000, "1000" }, { UINT64_MAX, "18446744073709551615" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char out[SLICE_U64_DIGITS];
+		size_t n = slice_u64_print(out, rows[i].v);
+
+		assert_true(slice_eq((struct slice){ out, n }, slice_of(rows[i].text)));
+	}
+}
+
 static void test_dup(void **state)
 {
 	char *p = slice_dup(SLICE_NONE);
@@ -189,6 +225,7 @@ int main(void)
 		cmocka_unit_test(test_starts_ends), cmocka_unit_test(test_trim_find),
 		cmocka_unit_test(test_next),	    cmocka_unit_test(test_word),
 		cmocka_unit_test(test_u64),	    cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_append),	    cmocka_unit_test(test_u64_print),
 		cmocka_unit_test(test_dup),	    cmocka_unit_test(test_distance),
 	};
 
