@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/trace.h"
+
 #define OPEN_MS	    10000
 #define LINGER_MS   10000
 #define CLOSE_MS    30000
 #define WRITE_BYTES 65536
+#define READ_BYTES  65536
+#define COPY_BYTES  16384
 #define HELD_MAX    (3 * 1024 * 1024) /* more than libssh ever allows: the window is ignored */
 #define MIN_PACKET  4096	      /* RFC 4253 section 6.1: everybody takes 32768 */
 
@@ -27,12 +31,34 @@ static size_t room_of(const struct chan *ch)
 	return have < STREAM_HIGH_BYTES ? STREAM_HIGH_BYTES - have : 0;
 }
 
+/* Something of what came is not in s.in yet. */
+static bool has_more(const struct chan *ch)
+{
+	return ch->held > 0 || ch->spill;
+}
+
+static void drop_spill(struct chan *ch)
+{
+	if (ch->spill)
+		evbuffer_free(ch->spill);
+	ch->spill = NULL;
+}
+
+/* Brings tunnel.held_bytes up to date. */
+static void account(struct chan *ch)
+{
+	size_t now = ch->gone ? 0 : ch->held + (ch->spill ? evbuffer_get_length(ch->spill) : 0);
+
+	ch->c->t->held_bytes += now - ch->accounted;
+	ch->accounted = now;
+}
+
 /* data is all that libssh holds of this channel, old and new; what is not taken comes again. */
 static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_t n, int is_stderr,
 		   void *arg)
 {
 	struct chan *ch = arg;
-	size_t take = room_of(ch);
+	size_t take = ch->spill ? 0 : room_of(ch);
 
 	if (is_stderr || n > HELD_MAX) {
 		ssh_conn_close(ch->c, is_stderr ? "extended data on a channel"
@@ -48,6 +74,7 @@ static int on_data(ssh_session session, ssh_channel channel, void *data, uint32_
 	ch->held = n - (uint32_t)take;
 	ch->conn.rx_bytes += take;
 	ch->conn.rx_packets++;
+	account(ch);
 	chan_mark(ch);
 	return (int)take;
 }
@@ -91,6 +118,9 @@ static void chan_free(struct chan *ch)
 	}
 	if (ch->s.conn_id)
 		conn_end(c->t->env->conns, &ch->conn, "closed");
+	drop_spill(ch);
+	ch->gone = true;
+	account(ch);
 	evbuffer_free(ch->s.in);
 	evbuffer_free(ch->s.out);
 	free(ch);
@@ -110,8 +140,35 @@ static void finish(struct chan *ch, enum stream_end end, const char *why)
 	unlist(ch, why);
 	if (!ch->gone) {
 		ch->gone = true;
+		account(ch);
 		stream_is_closed(&ch->s, end, why);
 	}
+}
+
+/* libssh's windows let every stream hold a few megabytes, whatever the owner takes; all together
+ * are bounded here. */
+static void relieve(struct tunnel *t)
+{
+	struct chan *most = NULL;
+
+	LIST_FOREACH (i, &t->conns) {
+		const struct ssh_conn *c = CONTAINER_OF(i, struct ssh_conn, node);
+
+		LIST_FOREACH (k, &c->chans) {
+			struct chan *ch = CONTAINER_OF(k, struct chan, node);
+
+			if (!most || ch->accounted > most->accounted)
+				most = ch;
+		}
+	}
+	if (!most || most->accounted == 0)
+		return;
+	trace_add(t->env->trace, "tunnel.held", "[tunnel] max-held", &most->c->conn.remote, NULL,
+		  "%zu bytes wait for slow readers: the stream that holds most (%zu) ends",
+		  t->held_bytes, most->accounted);
+	drop_spill(most);
+	finish(most, STREAM_END_ERROR, "too much waits for slow readers ([tunnel] max-held)");
+	chan_mark(most);
 }
 
 /* Both ways closed, or only ours: libssh needs two calls when its buffer is not empty. */
@@ -194,6 +251,8 @@ static void chan_close(struct stream *s, bool now)
 	ch->gone = true;
 	unlist(ch, "closed here");
 	evbuffer_drain(s->in, evbuffer_get_length(s->in));
+	drop_spill(ch);
+	account(ch);
 	if (now)
 		evbuffer_drain(s->out, evbuffer_get_length(s->out));
 	chan_mark(ch);
@@ -334,32 +393,54 @@ void chan_opening(struct chan *ch)
 
 /* --- bytes --- */
 
-/* What libssh holds, as far as there is room. True when something came. */
-static bool pull(struct chan *ch)
+/* All that libssh holds. Each read of it opens its window anew, whatever is left there: taken in
+ * pieces, what it holds would grow with every piece. So it is taken whole, and not again before
+ * that is used up: two windows at most. */
+static void fill_spill(struct chan *ch)
 {
-	bool got = false;
+	uint32_t left = ch->held;
 
-	while (ch->held > 0) {
+	if (!ch->spill && !(ch->spill = evbuffer_new()))
+		return;
+	while (left > 0) {
 		struct evbuffer_iovec v;
-		size_t want = room_of(ch);
 		int n;
 
-		if (want > ch->held)
-			want = ch->held;
-		if (want == 0 || evbuffer_reserve_space(ch->s.in, (ev_ssize_t)want, &v, 1) < 1)
+		if (evbuffer_reserve_space(ch->spill, left < READ_BYTES ? left : READ_BYTES, &v,
+					   1) < 1)
 			break;
-		n = ssh_channel_read_nonblocking(ch->ch, v.iov_base, (uint32_t)want, 0);
+		n = ssh_channel_read_nonblocking(ch->ch, v.iov_base,
+						 v.iov_len < left ? (uint32_t)v.iov_len : left, 0);
 		if (n <= 0) {
 			/* Nothing there after all, or the session is broken: that shows. */
 			ch->held = 0;
 			break;
 		}
 		v.iov_len = (size_t)n;
-		evbuffer_commit_space(ch->s.in, &v, 1);
+		evbuffer_commit_space(ch->spill, &v, 1);
+		left -= (uint32_t)n;
 		ch->held -= (uint32_t)n;
 		ch->conn.rx_bytes += (uint64_t)n;
-		got = true;
 	}
+}
+
+/* What came and is not in s.in yet, as far as there is room. True when something did. */
+static bool pull(struct chan *ch)
+{
+	bool got = false;
+	size_t room;
+
+	while ((room = room_of(ch)) > 0 && has_more(ch)) {
+		if (!ch->spill)
+			fill_spill(ch);
+		if (!ch->spill || evbuffer_remove_buffer(ch->spill, ch->s.in, room) <= 0)
+			break;
+		got = true;
+		if (evbuffer_get_length(ch->spill) == 0)
+			drop_spill(ch);
+	}
+	if (ch->spill && evbuffer_get_length(ch->spill) == 0)
+		drop_spill(ch);
 	return got;
 }
 
@@ -401,7 +482,7 @@ static bool hand_over(struct chan *ch)
 
 void chan_changed(struct chan *ch)
 {
-	bool got;
+	bool got = false;
 
 	if (!ch->s.handler && !ch->gone) {
 		/* What comes before the subsystem is asked for waits. */
@@ -414,14 +495,19 @@ void chan_changed(struct chan *ch)
 		size_t before = evbuffer_get_length(ch->s.in);
 
 		got = pull(ch) || before > 0;
-		ch->s.read_paused = ch->held > 0;
-		if (ch->remote_eof && ch->held == 0 && !ch->s.eof) {
+		account(ch);
+		if (ch->c->t->held_bytes > ch->c->t->conf->max_held)
+			relieve(ch->c->t);
+	}
+	if (!ch->gone) {
+		ch->s.read_paused = has_more(ch);
+		if (ch->remote_eof && !has_more(ch) && !ch->s.eof) {
 			ch->s.eof = true;
 			got = true;
 		}
 		if (got)
 			stream_got(&ch->s);
-		if (!ch->gone && ch->held == 0 &&
+		if (!ch->gone && !has_more(ch) &&
 		    (ch->remote_closed ||
 		     (ch->s.eof && ch->eof_sent && evbuffer_get_length(ch->s.in) == 0)))
 			finish(ch, STREAM_END_EOF, "closed by peer");
@@ -441,6 +527,25 @@ static void wrote_all(struct chan *ch)
 		ssh_channel_send_eof(ch->ch);
 		chan_mark(ch);
 	}
+}
+
+/* An answer's head and its body lie in two pieces. */
+static int write_pieces(struct chan *ch, size_t n)
+{
+	char bytes[COPY_BYTES];
+
+	n = (size_t)evbuffer_copyout(ch->s.out, bytes, n);
+	return ssh_channel_write(ch->ch, bytes, (uint32_t)n);
+}
+
+static int write_some(struct chan *ch, size_t n)
+{
+	const void *p;
+
+	if (n <= COPY_BYTES && evbuffer_get_contiguous_space(ch->s.out) < n)
+		return write_pieces(ch, n);
+	p = evbuffer_pullup(ch->s.out, (ev_ssize_t)n);
+	return p ? ssh_channel_write(ch->ch, p, (uint32_t)n) : SSH_ERROR;
 }
 
 bool chan_write(struct chan *ch)
@@ -463,7 +568,7 @@ bool chan_write(struct chan *ch)
 		n = window;
 	if (n > WRITE_BYTES)
 		n = WRITE_BYTES;
-	wrote = ssh_channel_write(ch->ch, evbuffer_pullup(ch->s.out, (ev_ssize_t)n), (uint32_t)n);
+	wrote = write_some(ch, n);
 	if (wrote < 0) {
 		/* Closed by the peer meanwhile, or the session broke: both are told elsewhere. */
 		evbuffer_drain(ch->s.out, evbuffer_get_length(ch->s.out));

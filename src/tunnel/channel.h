@@ -26,8 +26,10 @@ struct chan {
 	struct conn conn;
 	struct timer timer; /* OPENING, LINGERING, CLOSING */
 	enum chan_state state;
-	uint32_t held; /* bytes in libssh */
-	bool gone;     /* the owner closed it, or heard the end */
+	uint32_t held;		/* bytes in libssh */
+	size_t accounted;	/* of ours in tunnel.held_bytes */
+	struct evbuffer *spill; /* taken from there, no room in s.in yet; NULL: nothing */
+	bool gone;		/* the owner closed it, or heard the end */
 	bool remote_eof, remote_closed;
 	bool eof_sent;
 	bool asked; /* OPENING: the request went out */

@@ -11,6 +11,7 @@
 #include "core/trace.h"
 #include "tunnel/channel.h"
 
+#define STEADY_MS     10000
 #define SKEW_ALARM_MS 30000
 #define SKEW_CLEAR_MS 29000
 
@@ -196,6 +197,10 @@ void peer_conn_leave(struct peer *p, struct ssh_conn *c, const char *why)
 {
 	struct slot *s = &p->slots[c->slot];
 
+	/* Only one that held: who is hung up on right after each hello (a flood, a protocol error)
+	 * is not dialled again at once for ever. */
+	if (c->agreed_ms && loop_now_ms(p->t->env->loop) - c->agreed_ms >= STEADY_MS)
+		s->n_failures = 0;
 	if (s->conn == c) {
 		s->conn = NULL;
 		if (p->t->env->role == CONF_ROLE_C && !p->t->stopping)
@@ -252,7 +257,7 @@ static void ops_agreed(void *conn, const struct control_msg *hello)
 	slice_copy(p->boot, sizeof(p->boot), slice_of(hello->boot));
 	slice_copy(c->cipher, sizeof(c->cipher), slice_of(ssh_get_cipher_out(c->session)));
 	slice_copy(c->kex, sizeof(c->kex), slice_of(ssh_get_kex_algo(c->session)));
-	p->slots[c->slot].n_failures = 0;
+	c->agreed_ms = loop_now_ms(env->loop);
 	p->seen_up = true;
 	if (!control_is_up(p->control))
 		p->since_wall_s = iso_time_now_ms() / 1000;

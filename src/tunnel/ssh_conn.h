@@ -38,6 +38,7 @@ struct ssh_conn {
 	struct peer *peer;		    /* E: after the login */
 	uint8_t peer_hash[KEYS_HASH_BYTES]; /* of the key that it proved to have */
 	bool peer_proved;
+	int64_t agreed_ms; /* since when its control channel stands, 0: not yet */
 	unsigned slot;
 	bool entered; /* the slot is taken */
 	int fd;

@@ -40,6 +40,9 @@ static const struct conf_row rows[] = {
 	    .help = "C: last bound of it"),
 	ROW("max-streams", CONF_U32, max_streams, .def = "2048", .min = 1, .max = 65535,
 	    .help = "streams at one time on a connection"),
+	ROW("max-held", CONF_BYTES, max_held, .def = "512m", .min = 16777216, .max = 4294967295,
+	    .help = "memory for what came through the tunnel and waits for slow readers (up to 2.5 "
+		    "MiB each); over it the stream that holds most is ended"),
 	ROW("max-unauthenticated", CONF_U32, max_unauthenticated, .def = "32", .min = 1,
 	    .max = 10000, .help = "E: connections that have not logged in; more are refused"),
 	ROW("new-per-second", CONF_U32, new_per_second, .def = "20", .min = 1, .max = 10000,

@@ -21,6 +21,7 @@ struct tunnel_conf {
 	uint32_t retry_min_ms;
 	uint32_t retry_max_ms;
 	uint32_t max_streams;
+	uint32_t max_held; /* bytes */
 	uint32_t max_unauthenticated;
 	uint32_t new_per_second;
 	uint32_t rekey_bytes;

@@ -84,6 +84,7 @@ struct tunnel {
 	struct purpose purposes[TUNNEL_MAX_PURPOSES];
 	size_t n_purposes;
 	struct list conns; /* struct ssh_conn */
+	size_t held_bytes; /* came, and waits for slow readers: of all streams */
 	bool draining;
 	bool stopping;
 	uint64_t n_refused_keys;

@@ -233,6 +233,94 @@ static void a_stalled_stream_stops_no_other(void **state)
 	UNTIL(slow_end->closed && fast_end->closed);
 }
 
+/* Takes n bytes and looks at them. */
+static void app_take(struct app *a, size_t n)
+{
+	struct evbuffer *in = stream_in(a->s);
+	uint8_t *p = malloc(n);
+	int got = evbuffer_remove(in, p, n);
+
+	for (int i = 0; i < got; i++)
+		a->bad += p[i] != pattern(a->got + (size_t)i, a->seed_in);
+	a->got += got > 0 ? (size_t)got : 0;
+	free(p);
+	stream_consumed(a->s);
+}
+
+/* libssh opens its window anew with each read of a piece, whatever it still holds. */
+static void a_trickling_stream_stays_bounded(void **state)
+{
+	struct fixture *fx = *state;
+	struct taker t = { 0 };
+	struct app slow = { .seed_out = 1, .to_send = 20000000 };
+	struct app *slow_end = &t.apps[0];
+
+	t.apps[0] = (struct app){ .seed_in = 1 };
+	start_both(fx, "", "connections = 1\n", &t);
+	app_open(fx, &slow);
+	UNTIL(t.n == 1 && slow.opened);
+	while (slow_end->got < 3000000) {
+		size_t before = slow_end->got;
+		unsigned n_turns = 0;
+
+		/* Until nothing more comes. */
+		UNTIL(slow_end->closed || ++n_turns == 50);
+		assert_false(slow_end->closed);
+		app_take(slow_end, 50000);
+		assert_int_equal(slow_end->got, before + 50000);
+		/* Two windows there, a buffer on each side, and what is under way. */
+		assert_true(slow.sent - slow_end->got < 4000000);
+	}
+	assert_int_equal(slow_end->bad, 0);
+	slow_end->reads = true;
+	app_readable(slow_end);
+	UNTIL(slow_end->got == 20000000);
+	assert_int_equal(slow_end->bad, 0);
+	stream_close(slow.s);
+	UNTIL(slow_end->closed);
+}
+
+/* Nobody reads: the one that holds most ends, and only as many as must. */
+static void all_that_waits_is_bounded(void **state)
+{
+	enum { N = 16 };
+	struct fixture *fx = *state;
+	/* The streams end with the boxes, after this function. */
+	static struct taker t;
+	static struct app apps[N];
+	unsigned n_ended, n_turns = 0;
+
+	start_both(fx, "", "connections = 1\nmax-held = 16m\n", &t);
+	for (unsigned i = 0; i < N; i++) {
+		t.apps[i] = (struct app){ .seed_in = 1 };
+		apps[i] = (struct app){ .seed_out = 1, .to_send = 20000000 };
+		app_open(fx, &apps[i]);
+		UNTIL(t.n == i + 1 && apps[i].opened);
+	}
+	UNTIL(trace_count(fx->c.env.trace, "tunnel.held") > 0);
+	UNTIL(++n_turns == 200);
+	n_ended = (unsigned)trace_count(fx->c.env.trace, "tunnel.held");
+	assert_true(n_ended >= 1 && n_ended < N / 2);
+	for (unsigned i = 0; i < N; i++) {
+		if (t.apps[i].closed)
+			assert_int_equal(t.apps[i].end, STREAM_END_ERROR);
+		n_ended -= t.apps[i].closed;
+	}
+	assert_int_equal(n_ended, 0);
+	/* The others go on. */
+	for (unsigned i = 0; i < N; i++) {
+		struct app *a = &t.apps[i];
+
+		if (a->closed)
+			continue;
+		a->reads = true;
+		app_readable(a);
+		UNTIL(a->got == 20000000);
+		assert_int_equal(a->bad, 0);
+		break;
+	}
+}
+
 static void half_close_and_refusals(void **state)
 {
 	struct fixture *fx = *state;
@@ -838,6 +926,8 @@ int main(void)
 		T(tiny_packets_are_seen),
 		T(streams_carry_bytes_both_ways),
 		T(a_stalled_stream_stops_no_other),
+		T(a_trickling_stream_stays_bounded),
+		T(all_that_waits_is_bounded),
 		T(half_close_and_refusals),
 		T(new_keys_in_the_middle),
 		T(wrong_client_key),
