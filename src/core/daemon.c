@@ -101,6 +101,8 @@ void daemon_free(struct daemon *d)
 		return;
 	daemon_service_stop(d);
 	loop_defer_cancel(&d->regenerate);
+	if (d->env.loop) /* a second SIGTERM does not wait for it */
+		timer_stop(loop_timers(d->env.loop), &d->drain_timer);
 	modules_free(d->env.modules);
 	ctl_free(d->env.ctl);
 	worker_pool_free(d->env.workers);

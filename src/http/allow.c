@@ -7,7 +7,8 @@
 
 #include "base/list.h"
 
-#define LISTABLE (((1u << HTTP_METHOD_OTHER) - 1) & ~(1u << HTTP_CONNECT) & ~(1u << HTTP_TRACE))
+#define MAX_SHOWN_NAME 120
+#define LISTABLE       (((1u << HTTP_METHOD_OTHER) - 1) & ~(1u << HTTP_CONNECT) & ~(1u << HTTP_TRACE))
 
 static const struct {
 	const char *name;
@@ -161,6 +162,8 @@ void allow_check(const struct allow_list *l, const struct http_url *url, enum ht
 {
 	const struct allow_rule *near = NULL;
 	enum fit best = FIT_HOST;
+	struct slice name;
+	size_t n;
 
 	out->rule = NULL;
 	for (struct htab_node *it = htab_get(&l->rules, slice_of(url->host)); it;
@@ -174,8 +177,12 @@ void allow_check(const struct allow_list *l, const struct http_url *url, enum ht
 	}
 	if (near && best == FIT_ALL) {
 		out->rule = near;
-		snprintf(out->why, sizeof(out->why), "[allow %.120s]%s", near->name,
-			 near->automatic ? " (automatic)" : "");
+		n = slice_append(out->why, sizeof(out->why), 0, SLICE("[allow "));
+		name = slice_of(near->name);
+		name.n = name.n < MAX_SHOWN_NAME ? name.n : MAX_SHOWN_NAME;
+		n = slice_append(out->why, sizeof(out->why), n, name);
+		slice_append(out->why, sizeof(out->why), n,
+			     near->automatic ? SLICE("] (automatic)") : SLICE("]"));
 		return;
 	}
 	explain(near, best, url, out);

@@ -68,12 +68,11 @@ static int add_automatic(struct allow_list *l, const struct uc_node *node,
 				   .port = a->port ? a->port : node->uds_port,
 				   .methods = a->methods,
 				   .verify = node->verify };
-	struct http_url url;
+	struct addr ip;
 	const char *why;
 
-	if (!http_authority_parse(slice_of(node->name), 1, &url, &why))
+	if (!http_host_parse(slice_of(node->name), rule.host, &ip, &why))
 		return 0;
-	slice_copy(rule.host, sizeof(rule.host), slice_of(url.host));
 	slice_copy(rule.path, sizeof(rule.path), slice_of(a->path));
 	slice_copy(rule.tls, sizeof(rule.tls), slice_of(node->tls));
 	snprintf(rule.name, sizeof(rule.name), "%.63s %.160s %s", node->cluster, node->name,
@@ -252,9 +251,11 @@ static void copy_put(void *arg, tunnel_peer from, const char *key, const json_t 
 
 	if (!c)
 		return;
-	if (!allow_from_json(key, item, &rule) || allow_add(&c->list, &rule) < 0)
-		log_warn(w->env->log, "http.allow.copy", "rule=%s reason=malformed-or-too-many",
-			 log_esc(slice_of(key)));
+	if (allow_from_json(key, item, &rule) && allow_add(&c->list, &rule) == 0)
+		return;
+	allow_remove(&c->list, slice_of(key)); /* what it said before is no longer so */
+	log_warn(w->env->log, "http.allow.copy", "rule=%s reason=malformed-or-too-many",
+		 log_esc(slice_of(key)));
 }
 
 static void copy_synced(void *arg, tunnel_peer from)

@@ -146,6 +146,11 @@ void back_failed(struct http_exchange *ex, int status, const char *why)
 		http_reply_error(ex, status, SLICE_NONE, text);
 }
 
+void back_silent(struct http_exchange *ex)
+{
+	front_end(ex->f, FRONT_CLOSES, "server went silent within its answer");
+}
+
 /* It never stood, so that nothing of the request can have been seen by anybody. */
 static bool may_connect_again(const struct http_exchange *ex)
 {

@@ -22,7 +22,6 @@ struct job {
 	struct origin_wait wait;
 	struct loop_deferred again; /* the configuration changed while it waited */
 	struct edge_config *edge_config;
-	struct http_url url;
 	uint32_t response_ms;
 	bool verify;
 	bool asked_with_password;
@@ -31,7 +30,18 @@ struct job {
 	bool reported;
 	char session[SIGNIN_ID_BYTES];
 	char rule[ALLOW_NAME_BYTES];
+	struct http_url url;
 };
+
+/* The path is long, and written before anybody reads it. */
+static struct job *job_new(void)
+{
+	struct job *j = malloc(sizeof(*j));
+
+	if (j)
+		memset(j, 0, offsetof(struct job, url.path));
+	return j;
+}
 
 static tunnel_peer peer_of(struct http_exchange *ex)
 {
@@ -43,6 +53,21 @@ static struct slice field_value(const struct http_exchange *ex, struct slice nam
 	const struct http_field *f = http_find_name(http_exchange_head(ex), name);
 
 	return f ? f->value : SLICE_NONE;
+}
+
+/* Is one of the fields that only E sets there twice? No sound E sends that, and who reads the other
+ * one sees another user. */
+static bool has_twice(const struct http_head *h)
+{
+	unsigned sessions = 0, clients = 0;
+
+	for (size_t i = 0; i < h->n_fields; i++) {
+		if (h->fields[i].id != HTTP_F_TURNPIKE)
+			continue;
+		sessions += slice_caseeq(h->fields[i].name, SLICE("Turnpike-Session"));
+		clients += slice_caseeq(h->fields[i].name, SLICE("Turnpike-Client"));
+	}
+	return sessions > 1 || clients > 1;
 }
 
 /* --- forwarding --- */
@@ -97,13 +122,17 @@ static void on_failed(void *arg, struct http_exchange *ex, int status, const cha
 	web_authority(&j->url, host, sizeof(host));
 	web_trace(j->web, ex, status == 504 ? "http.backend.timeout" : "http.backend.failed",
 		  j->rule, "%s: %s", host, why);
-	http_reply_error(ex, status, SLICE_NONE, why);
+	http_reply_refusal(ex, status, SLICE_NONE,
+			   status == 504 ? "the server inside did not answer in time"
+					 : "the server inside cannot be reached",
+			   why);
 }
 
 static void forward(struct job *j)
 {
 	char key[HTTP_URL_HOST_BYTES + ALLOW_NAME_BYTES + 64], host[HTTP_URL_HOST_BYTES + 10];
 	struct buf target;
+	size_t n;
 	struct http_forward f = {
 		.connect = connect_job,
 		.keep = keep_request,
@@ -117,15 +146,18 @@ static void forward(struct job *j)
 	};
 
 	web_authority(&j->url, host, sizeof(host));
-	snprintf(key, sizeof(key), "%s %c %s %s", j->session, j->url.https ? 's' : 'p', host,
-		 j->rule);
+	n = slice_append(key, sizeof(key), 0, slice_of(j->session));
+	n = slice_append(key, sizeof(key), n, j->url.https ? SLICE(" s ") : SLICE(" p "));
+	n = slice_append(key, sizeof(key), n, slice_of(host));
+	n = slice_append(key, sizeof(key), n, SLICE(" "));
+	n = slice_append(key, sizeof(key), n, slice_of(j->rule));
 	buf_init(&target, HTTP_URL_PATH_BYTES + 65536);
 	buf_add_str(&target, j->url.path);
 	if (j->url.query.p) {
 		buf_add_char(&target, '?');
 		buf_add_slice(&target, j->url.query);
 	}
-	f.key = slice_of(key);
+	f.key = (struct slice){ key, n };
 	f.host = slice_of(host);
 	f.target = buf_slice(&target);
 	if (target.failed)
@@ -146,7 +178,8 @@ static void unreachable(struct job *j, int error, const char *why)
 		return;
 	}
 	web_trace(j->web, j->ex, "http.backend.name", j->rule, "%s: %s", host, why);
-	http_reply_error(j->ex, error == -ETIMEDOUT ? 504 : 502, SLICE_NONE, why);
+	http_reply_refusal(j->ex, error == -ETIMEDOUT ? 504 : 502, SLICE_NONE,
+			   "the server inside cannot be reached", why);
 }
 
 static void addresses_known(void *arg, int error, const char *why)
@@ -290,7 +323,7 @@ static void on_request(void *arg, struct http_exchange *ex)
 {
 	struct web *w = arg;
 	const struct http_head *h = http_exchange_head(ex);
-	struct job *j = calloc(1, sizeof(*j));
+	struct job *j = job_new();
 	struct slice client = field_value(ex, SLICE("Turnpike-Client"));
 	struct conn *c = http_exchange_conn(ex);
 	struct addr from;
@@ -308,9 +341,14 @@ static void on_request(void *arg, struct http_exchange *ex)
 	/* Whom the edge says it asks for; the channel's own entry has the edge. */
 	if (addr_parse(client, 0, &from))
 		c->remote = from;
-	if (h->form == HTTP_ABSOLUTE_FORM) {
+	if (has_twice(h)) {
+		allow_table_accuse(w, peer_of(ex), "a request with two sessions or clients");
+		deny(j, 400, "http.target.refused", "docs/protocol/control.md", SLICE_NONE,
+		     "Turnpike-Session or Turnpike-Client twice");
+	} else if (h->form == HTTP_ABSOLUTE_FORM) {
 		proxy(j);
-	} else if (h->form == HTTP_ORIGIN_FORM && h->method == HTTP_GET &&
+	} else if (h->form == HTTP_ORIGIN_FORM &&
+		   (h->method == HTTP_GET || h->method == HTTP_HEAD) &&
 		   slice_eq(h->path, SLICE("/edge-config"))) {
 		edge_config(j);
 	} else {

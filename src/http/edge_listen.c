@@ -18,8 +18,10 @@ static void on_stream(void *arg, struct stream *s)
 
 	slice_copy(like.zone, sizeof(like.zone), slice_of(l->site[0] ? l->site : "web"));
 	f = http_front_new(l->web->engine, s, &like);
-	if (f)
-		http_front_set_arg(f, l);
+	if (!f)
+		return;
+	http_front_set_arg(f, l);
+	l->n_fronts++;
 }
 
 static void listener_conf(struct web *w, const struct conf_snapshot *snap, struct web_listener *l,
@@ -47,6 +49,18 @@ static struct web_listener *find(struct web *w, const char *site, const struct a
 	return NULL;
 }
 
+/* A place that nothing listens at, or is connected by, any more; else a new one. */
+static struct web_listener *free_place(struct web *w)
+{
+	for (size_t i = 0; i < w->n_listeners; i++) {
+		struct web_listener *l = &w->listeners[i];
+
+		if (!l->listener && !l->wanted && l->n_fronts == 0)
+			return l;
+	}
+	return w->n_listeners < WEB_MAX_LISTENERS ? &w->listeners[w->n_listeners++] : NULL;
+}
+
 /* A place in the table: connections keep pointers into it, so that none is ever moved. */
 static struct web_listener *take_place(struct web *w, const char *site, const struct addr *local)
 {
@@ -54,9 +68,9 @@ static struct web_listener *take_place(struct web *w, const char *site, const st
 
 	if (l)
 		return l;
-	if (w->n_listeners == WEB_MAX_LISTENERS)
+	l = free_place(w);
+	if (!l)
 		return NULL;
-	l = &w->listeners[w->n_listeners++];
 	l->web = w;
 	l->local = *local;
 	slice_copy(l->site, sizeof(l->site), slice_of(site));
@@ -76,6 +90,19 @@ static size_t addresses(const struct addr *written, uint32_t port, struct addr o
 	return 2;
 }
 
+/* The address goes over from another service, or from one that has a new name. */
+static void take_over(struct web *w, const struct web_listener *l)
+{
+	for (size_t i = 0; i < w->n_listeners; i++) {
+		struct web_listener *other = &w->listeners[i];
+
+		if (other == l || other->wanted || !addr_eq(&other->local, &l->local))
+			continue;
+		stream_listener_free(other->listener);
+		other->listener = NULL;
+	}
+}
+
 static int listen_at(struct web *w, const struct conf_snapshot *snap, const char *site,
 		     const struct addr *local, const char *tls, struct buf *errors)
 {
@@ -91,6 +118,7 @@ static int listen_at(struct web *w, const struct conf_snapshot *snap, const char
 			stream_listener_configure(l->listener, &c);
 			return 0;
 		}
+		take_over(w, l);
 		l->listener = stream_listener_new(w->env, &c, &error);
 		if (l->listener)
 			return 0;

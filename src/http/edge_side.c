@@ -20,6 +20,7 @@
 #include "core/loop.h"
 #include "core/system_conf.h"
 #include "core/trace.h"
+#include "http/cookies.h"
 #include "http/web.h"
 #include "proto/path_token.h"
 
@@ -28,21 +29,38 @@ struct job {
 	struct web *web;
 	struct http_exchange *ex;
 	struct path_token token;
-	struct http_url url; /* of the target, canonical */
 	bool is_config;
 	uint64_t sign_in; /* under way */
 	bool is_new;	  /* the answer brings the cookie */
 	struct signin_session session;
 	tunnel_peer peer;
 	const struct signin_domain *domain; /* during on_request only */
+	struct http_url url;		    /* of the target, canonical */
 };
+
+/* The path is long, and written before anybody reads it. */
+static struct job *job_new(void)
+{
+	struct job *j = malloc(sizeof(*j));
+
+	if (j)
+		memset(j, 0, offsetof(struct job, url.path));
+	return j;
+}
+
+/* said: what the client reads; why: for the trace and the table. */
+static void refuse_as(struct job *j, int status, const char *code, const char *decided_by,
+		      struct slice fields, const char *said, const char *why)
+{
+	j->web->n_denied++;
+	web_trace(j->web, j->ex, code, decided_by, "%d: %s", status, why);
+	http_reply_refusal(j->ex, status, fields, said, why);
+}
 
 static void refuse(struct job *j, int status, const char *code, const char *decided_by,
 		   struct slice fields, const char *why)
 {
-	j->web->n_denied++;
-	web_trace(j->web, j->ex, code, decided_by, "%d: %s", status, why);
-	http_reply_error(j->ex, status, fields, why);
+	refuse_as(j, status, code, decided_by, fields, why, why);
 }
 
 static void challenge(struct job *j, const char *code, const char *why)
@@ -56,33 +74,6 @@ static void challenge(struct job *j, const char *code, const char *why)
 }
 
 /* --- fields --- */
-
-/* The Cookie field without our own cookie, which is nobody's business inside. */
-static void add_cookies(const struct job *j, struct buf *out)
-{
-	const struct http_head *h = http_exchange_head(j->ex);
-	struct slice ours = slice_of(j->web->conf->cookie_name);
-
-	for (size_t i = 0; i < h->n_fields; i++) {
-		struct slice rest = h->fields[i].value;
-		struct buf kept;
-
-		if (h->fields[i].id != HTTP_F_COOKIE)
-			continue;
-		buf_init(&kept, rest.n + 16);
-		while (rest.p) {
-			struct slice one = slice_trim(slice_next(&rest, ';'));
-
-			if (one.n == 0 ||
-			    (one.n > ours.n && one.p[ours.n] == '=' && slice_starts(one, ours)))
-				continue;
-			buf_printf(&kept, "%s%.*s", kept.n ? "; " : "", SLICE_ARG(one));
-		}
-		if (kept.n && !kept.failed)
-			http_print_field(out, SLICE("Cookie"), buf_slice(&kept));
-		buf_fini(&kept);
-	}
-}
 
 static void add_fields(const struct job *j, struct buf *out)
 {
@@ -98,33 +89,35 @@ static void add_fields(const struct job *j, struct buf *out)
 	http_print_field(out, SLICE("X-Forwarded-Proto"), SLICE("https"));
 	if (h->host.n)
 		http_print_field(out, SLICE("X-Forwarded-Host"), h->host);
-	add_cookies(j, out);
+	cookies_pass(h, slice_of(j->web->conf->cookie_name), out);
 }
 
 static bool keep_request(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
+	const struct job *j = arg;
+
 	switch (f->id) {
 	case HTTP_F_X_FORWARDED:
 	case HTTP_F_FORWARDED:
 	case HTTP_F_X_REAL_IP:
 	case HTTP_F_TURNPIKE:
-	case HTTP_F_COOKIE: /* add_cookies() */
+	case HTTP_F_COOKIE: /* add_fields() */
 		return false;
+	case HTTP_F_AUTHORIZATION: /* C has checked it; for servers inside it goes on */
+		return !j->is_config;
 	default:
 		return true;
 	}
 }
 
-/* A server inside must not set the cookie that signs users in. */
 static bool keep_response(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
 	const struct job *j = arg;
-	struct slice ours = slice_of(j->web->conf->cookie_name);
 
 	if (f->id == HTTP_F_TURNPIKE)
 		return false;
-	return f->id != HTTP_F_SET_COOKIE || f->value.n <= ours.n || f->value.p[ours.n] != '=' ||
-	       !slice_starts(f->value, ours);
+	return f->id != HTTP_F_SET_COOKIE ||
+	       !cookies_sets(f->value, slice_of(j->web->conf->cookie_name));
 }
 
 static void print_cookie(const struct job *j, struct buf *fields, const char *token, int64_t life_s)
@@ -162,6 +155,10 @@ static enum http_response_verdict on_response(void *arg, struct http_exchange *e
 	const struct http_field *reason = http_find_name(h, SLICE("Turnpike-Reason"));
 
 	if (reason && h->status == 403 && slice_eq(reason->value, SLICE("session"))) {
+		/* Our copy is older than the truth: it must not stand in the way of a new sign-in.
+		 */
+		j->web->signin->sign_out(j->web->signin_self, slice_of(j->session.token),
+					 "unknown inside");
 		challenge(j, "http.session.ended", "the session has ended inside");
 		return HTTP_RESPONSE_REPLACE;
 	}
@@ -197,7 +194,7 @@ static void forward(struct job *j)
 
 	snprintf(key, sizeof(key), "%s %u", j->session.id, j->peer);
 	buf_init(&target, HTTP_URL_PATH_BYTES + 65536);
-	buf_init(&fields, 65536);
+	buf_init(&fields, 4096 + 2 * h->n_bytes);
 	if (j->is_config) {
 		snprintf(host, sizeof(host), "core");
 		buf_add_str(&target, "/edge-config");
@@ -247,8 +244,8 @@ static void go_on(struct job *j)
 		}
 		allow_check(list, &j->url, http_exchange_head(j->ex)->method, &verdict);
 		if (!verdict.rule) {
-			refuse(j, 403, "http.allow.denied", "[allow] of C", SLICE_NONE,
-			       verdict.why);
+			refuse_as(j, 403, "http.allow.denied", "[allow] of C", SLICE_NONE,
+				  "that server is not on the allow list", verdict.why);
 			return;
 		}
 	}
@@ -435,7 +432,7 @@ static void on_request(void *arg, struct http_exchange *ex)
 		site_request(w, l, ex);
 		return;
 	}
-	j = calloc(1, sizeof(*j));
+	j = job_new();
 	if (!j) {
 		http_reply_error(ex, 503, SLICE_NONE, "out of memory");
 		return;
@@ -463,10 +460,19 @@ static void on_finished(void *arg, struct http_exchange *ex, int status, const c
 	free(j);
 }
 
+static void on_closed(void *arg, struct http_front *f)
+{
+	struct web_listener *l = http_front_arg(f);
+
+	if (l)
+		l->n_fronts--;
+}
+
 const struct http_engine_ops web_edge_ops = {
 	.request = on_request,
 	.finished = on_finished,
 	.refused = web_refused,
+	.closed = on_closed,
 };
 
 /* --- what C is told of this box --- */

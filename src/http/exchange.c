@@ -108,7 +108,8 @@ void exchange_end(struct http_exchange *ex, const char *why)
 	struct http_front *f = ex->f;
 	struct http_engine *e = f->e;
 	int class = ex->status / 100;
-	char said[CONN_REASON_BYTES];
+	char said[CONN_REASON_BYTES], reason[CONN_REASON_BYTES];
+	size_t n = 0;
 
 	memcpy(said, ex->conn.reason, sizeof(said));
 	if (!*why)
@@ -117,10 +118,12 @@ void exchange_end(struct http_exchange *ex, const char *why)
 	if (class >= 1 && class <= 5)
 		e->stats.n_by_class[class]++;
 	e->ops->finished(e->arg, ex, ex->status, why);
-	if (ex->status)
-		conn_end(e->conns, &ex->conn, "%d%s%s", ex->status, *why ? ", " : "", why);
-	else
-		conn_end(e->conns, &ex->conn, "%s", why);
+	if (ex->status) {
+		n = slice_u64_print(reason, (uint64_t)ex->status);
+		n = slice_append(reason, sizeof(reason), n, *why ? SLICE(", ") : SLICE(""));
+	}
+	n = slice_append(reason, sizeof(reason), n, slice_of(why));
+	conn_end_as(e->conns, &ex->conn, (struct slice){ reason, n });
 	f->ex = NULL;
 	free(ex->request);
 	free(ex);
@@ -215,13 +218,19 @@ void http_reply(struct http_exchange *ex, int status, struct slice fields, const
 	reply(ex, &r, NULL);
 }
 
-void http_reply_error(struct http_exchange *ex, int status, struct slice fields, const char *why)
+void http_reply_refusal(struct http_exchange *ex, int status, struct slice fields, const char *said,
+			const char *why)
 {
 	struct reply r = { .status = status, .fields = fields };
 
-	/* conn.reason is written anew at the end: until then it keeps what the answer says. */
+	/* conn.reason is written anew at the end: until then it keeps the reason. */
 	snprintf(ex->conn.reason, sizeof(ex->conn.reason), "%s", why);
-	reply(ex, &r, why);
+	reply(ex, &r, said);
+}
+
+void http_reply_error(struct http_exchange *ex, int status, struct slice fields, const char *why)
+{
+	http_reply_refusal(ex, status, fields, why, why);
 }
 
 /* --- steps --- */

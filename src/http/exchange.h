@@ -31,13 +31,20 @@ struct http_exchange;
 
 struct http_engine_conf {
 	struct http_limits limits;
-	uint32_t head_ms;      /* a request head must be whole in it, from its first byte */
-	uint32_t idle_ms;      /* keep-alive between requests */
+	uint32_t head_ms; /* a request head must be whole in it, from its first byte */
+	uint32_t idle_ms; /* keep-alive between requests */
+	/* The back connection goes earlier, 0: with the front. A client that sleeps must not hold a
+	 * stream of the tunnel and a connection of the server. */
+	uint32_t back_idle_ms;
 	uint32_t min_rate_bps; /* bytes/s that a body must come in, and an answer be taken at,
 				  measured over min_rate_ms; 0: not asked for */
 	uint32_t min_rate_ms;
-	uint32_t connect_ms;  /* until the back connection stands */
-	uint32_t response_ms; /* from the last request byte to the response head; 504 after it */
+	/* Fronts are streams of the tunnel: the other box looks after the rate of who takes. An
+	 * answer of which nothing is taken for answer_idle_ms is cut all the same. */
+	bool relayed;
+	uint32_t answer_idle_ms; /* a server that says nothing within its answer; 0: no bound */
+	uint32_t connect_ms;	 /* until the back connection stands */
+	uint32_t response_ms;	 /* from the last request byte to the response head; 504 after it */
 	uint32_t upgrade_idle_ms; /* a switched connection on which nothing moves */
 	uint64_t max_body;	  /* bytes of a request body, 413 over it; 0: no bound */
 	uint32_t max_requests;	  /* on one connection, then Connection: close; 0: no bound */
@@ -105,6 +112,11 @@ void http_reply(struct http_exchange *ex, int status, struct slice fields, const
 		struct slice body);
 /* The same with a short text body that says status and why. */
 void http_reply_error(struct http_exchange *ex, int status, struct slice fields, const char *why);
+
+/* What the client reads is `said`; `why` stands in the connection table: for reasons that are
+ * nobody's business outside. */
+void http_reply_refusal(struct http_exchange *ex, int status, struct slice fields, const char *said,
+			const char *why);
 
 enum http_response_verdict {
 	HTTP_RESPONSE_PASS,

@@ -17,7 +17,7 @@ void front_end(struct http_front *f, enum front_end how, const char *why)
 {
 	if (f->end == FRONT_LIVES) {
 		f->end = how;
-		snprintf(f->why, sizeof(f->why), "%s", why);
+		slice_copy(f->conn.reason, sizeof(f->conn.reason), slice_of(why));
 	}
 	f->again = true;
 }
@@ -32,7 +32,7 @@ static void front_free(struct http_front *f)
 	timer_stop(e->timers, &f->timer);
 	back_drop(f, ex && !ex->answer_over);
 	if (ex)
-		exchange_end(ex, f->why);
+		exchange_end(ex, f->conn.reason);
 	if (f->s && (cut || f->end == FRONT_ABORTS))
 		stream_abort(f->s);
 	else
@@ -40,7 +40,7 @@ static void front_free(struct http_front *f)
 	f->s = NULL;
 	if (e->ops->closed)
 		e->ops->closed(e->arg, f);
-	conn_end(e->conns, &f->conn, "%s", f->why);
+	conn_end(e->conns, &f->conn, "%s", f->conn.reason);
 	list_del(&f->node);
 	free(f);
 }
@@ -76,9 +76,7 @@ void front_sending(struct http_front *f)
 {
 	if (f->take_watched && evbuffer_get_length(stream_out(f->s)) > 0)
 		return;
-	f->take_watched = true;
-	f->take_since_ms = f->e->timers->now_ms;
-	f->take_base = f->conn.tx_bytes;
+	front_watch_take(f);
 }
 
 void front_sent(struct http_front *f, size_t n)

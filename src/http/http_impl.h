@@ -60,10 +60,11 @@ struct http_front {
 	int64_t idle_since_ms;
 	int64_t head_since_ms; /* -1: nothing of a head came yet */
 	int64_t take_since_ms;
-	uint64_t take_base; /* bytes taken when the window began */
+	uint32_t take_ms;    /* length of the window */
+	uint64_t take_base;  /* bytes taken when the window began */
+	uint64_t take_acked; /* and those that the peer's side of the connection has */
 	uint32_t n_requests;
-	char why[HTTP_WHY_BYTES];
-	struct conn conn;
+	struct conn conn; /* reason: why it ends, once `end` says so */
 };
 
 enum exchange_state {
@@ -98,7 +99,8 @@ struct http_exchange {
 	int64_t since_ms;		  /* of what the deadline of the state counts from */
 	int64_t rate_since_ms;
 	uint64_t rate_n;
-	bool rate_excused; /* the body could not come: we did not read */
+	bool rate_excused;    /* the body could not come: we did not read */
+	bool silence_excused; /* likewise the answer's */
 	uint64_t n_drained;
 	struct http_forward fwd; /* its slices are gone by then */
 	char *request;		 /* the head that goes to the back, kept for a retry */
@@ -139,6 +141,8 @@ bool front_is_last(const struct http_front *f);
 /* --- timing.c --- */
 void front_late(void *arg);
 void front_arm(struct http_front *f);
+/* From now on the client has to take. */
+void front_watch_take(struct http_front *f);
 
 /* --- exchange.c --- */
 /* The scratch head becomes an exchange. NULL: no room, *why. */
@@ -161,6 +165,8 @@ bool back_eof(const struct http_back *b);
 /* The answer will not come: once more, or 502, 504, or the client sees it cut. */
 void back_lost(struct http_exchange *ex);
 void back_failed(struct http_exchange *ex, int status, const char *why);
+/* Within its answer: the client sees it cut. */
+void back_silent(struct http_exchange *ex);
 
 /* --- relay.c --- */
 enum body_move { BODY_WAIT, BODY_FULL, BODY_END, BODY_BAD, BODY_BIG };

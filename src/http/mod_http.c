@@ -63,12 +63,17 @@ void web_refused(void *arg, struct http_front *f, const char *code, int status, 
 
 void web_authority(const struct http_url *url, char *out, size_t size)
 {
-	bool ip6 = strchr(url->host, ':');
+	struct slice host = slice_of(url->host);
+	bool ip6 = slice_find(host, ':') < host.n;
+	char port[1 + SLICE_U64_DIGITS] = ":";
+	size_t n = ip6 ? slice_append(out, size, 0, SLICE("[")) : 0;
 
-	if (url->port == (url->https ? 443 : 80))
-		snprintf(out, size, ip6 ? "[%s]" : "%s", url->host);
-	else
-		snprintf(out, size, ip6 ? "[%s]:%u" : "%s:%u", url->host, url->port);
+	n = slice_append(out, size, n, host);
+	if (ip6)
+		n = slice_append(out, size, n, SLICE("]"));
+	if (url->port != (url->https ? 443 : 80))
+		slice_append(out, size, n,
+			     (struct slice){ port, 1 + slice_u64_print(port + 1, url->port) });
 }
 
 static void use_snapshot(struct web *w, const struct conf_snapshot *snap)
@@ -82,6 +87,17 @@ static void use_snapshot(struct web *w, const struct conf_snapshot *snap)
 	web_cookie_domain(w->conf, sys->name, w->cookie_domain, sizeof(w->cookie_domain));
 	if (old)
 		conf_unref(old);
+}
+
+static struct http_engine_conf engine_conf(const struct web *w)
+{
+	struct http_engine_conf conf = web_engine_conf(w->conf);
+
+	conf.relayed = w->env->role == CONF_ROLE_C;
+	/* One Via a pair: E is the gateway that others see. */
+	if (w->env->role == CONF_ROLE_C)
+		conf.via = NULL;
+	return conf;
 }
 
 static void http_fini(void *self)
@@ -115,7 +131,7 @@ static int http_init(struct env *env, void **self)
 		return -ENOMEM;
 	}
 	use_snapshot(w, conf_current(env->conf));
-	conf = web_engine_conf(w->conf);
+	conf = engine_conf(w);
 	w->engine = http_engine_new(loop_timers(env->loop), env->conns, &conf,
 				    is_edge ? &web_edge_ops : &web_core_ops, w);
 	w->origins = origins_new(env);
@@ -190,7 +206,7 @@ static void http_reload(void *self, const struct conf_snapshot *old,
 	struct buf errors;
 
 	use_snapshot(w, next);
-	conf = web_engine_conf(w->conf);
+	conf = engine_conf(w);
 	http_engine_configure(w->engine, &conf);
 	origins_configure(w->origins, next);
 	if (w->env->role == CONF_ROLE_C) {

@@ -143,8 +143,9 @@ static void leave_table(struct origin * or)
 		alarm_clear(o->env->alarms, ALARM_BACKEND, subject);
 	}
 	or->all = NULL;
-	LIST_FOREACH_SAFE (it, & or->waits) {
-		struct origin_wait *w = CONTAINER_OF(it, struct origin_wait, node);
+	while (!list_empty(& or->waits)) {
+		struct origin_wait *w =
+			CONTAINER_OF(list_first(& or->waits), struct origin_wait, node);
 
 		origin_wait_cancel(w);
 		w->done(w->arg, -ECANCELED, "the configuration changed");
@@ -274,8 +275,15 @@ static void set_server(struct origin * or, size_t i, const char *text, uint16_t 
 
 static void make_key(char out[KEY_BYTES], const struct http_url *url, const struct allow_rule *rule)
 {
-	snprintf(out, KEY_BYTES, "%c%u %s %s", url->https ? 's' : 'p', url->port, url->host,
-		 rule->name);
+	char port[SLICE_U64_DIGITS];
+	size_t n = slice_append(out, KEY_BYTES, 0, url->https ? SLICE("s") : SLICE("p"));
+
+	n = slice_append(out, KEY_BYTES, n,
+			 (struct slice){ port, slice_u64_print(port, url->port) });
+	n = slice_append(out, KEY_BYTES, n, SLICE(" "));
+	n = slice_append(out, KEY_BYTES, n, slice_of(url->host));
+	n = slice_append(out, KEY_BYTES, n, SLICE(" "));
+	slice_append(out, KEY_BYTES, n, slice_of(rule->name));
 }
 
 static void become_group(struct origin * or, const struct backends_conf *group)
@@ -419,8 +427,10 @@ static void tell_waiting(struct origin * or)
 	if (!any && asking)
 		return;
 	origin_ref(or);
-	LIST_FOREACH_SAFE (it, & or->waits) {
-		struct origin_wait *w = CONTAINER_OF(it, struct origin_wait, node);
+	/* Whoever is told may end others that wait. */
+	while (!list_empty(& or->waits)) {
+		struct origin_wait *w =
+			CONTAINER_OF(list_first(& or->waits), struct origin_wait, node);
 
 		origin_wait_cancel(w);
 		w->done(w->arg, any ? 0 : error, any ? "" : why);

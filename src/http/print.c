@@ -10,7 +10,7 @@
 /* --- fields of ours --- */
 static void print_date(struct http_engine *e, struct buf *out)
 {
-	int64_t now_s = iso_time_now_ms() / 1000;
+	int64_t now_s = iso_time_now_s();
 
 	if (now_s != e->date_s) {
 		http_date(e->date, now_s);

@@ -230,6 +230,7 @@ static bool final(struct http_exchange *ex, const struct http_head *h)
 		return false;
 	ex->status = h->status;
 	ex->answering = true;
+	ex->since_ms = f->e->timers->now_ms;
 	return true;
 }
 
@@ -319,6 +320,9 @@ static void pass_answer(struct http_exchange *ex)
 			moved = end_body(f->s, ex->chunked) ? BODY_END : BODY_BAD;
 		front_sent(f, evbuffer_get_length(stream_out(f->s)) - before);
 		b->consumed = true;
+		if (n > 0 || ex->silence_excused)
+			ex->since_ms = f->e->timers->now_ms;
+		ex->silence_excused = moved == BODY_FULL;
 	}
 	if (moved == BODY_END)
 		answer_is_over(ex);

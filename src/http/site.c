@@ -10,6 +10,7 @@
 #include "core/conn.h"
 #include "core/loop.h"
 #include "core/module.h"
+#include "http/cookies.h"
 #include "http/web.h"
 
 struct job {
@@ -17,14 +18,24 @@ struct job {
 	struct http_exchange *ex;
 	const struct conf_snapshot *snap; /* keeps conf */
 	const struct site_conf *conf;
-	struct http_url target; /* with the request's canonical path */
-	struct origin *origin;	/* direct */
+	struct origin *origin; /* direct */
 	struct origin_wait wait;
 	struct loop_deferred again; /* the configuration changed while it waited */
 	uint64_t tried;		    /* addresses of the origin */
 	unsigned server;
 	tunnel_peer peer;
+	struct http_url target; /* with the request's canonical path */
 };
+
+/* The path is long, and written before anybody reads it. */
+static struct job *job_new(void)
+{
+	struct job *j = malloc(sizeof(*j));
+
+	if (j)
+		memset(j, 0, offsetof(struct job, target.path));
+	return j;
+}
 
 static void refuse(struct job *j, int status, const char *code, const char *why)
 {
@@ -72,9 +83,28 @@ static struct stream *connect_job(void *arg, struct http_exchange *ex,
 	return j->web->tunnel->open(j->web->tunnel_self, j->peer, TUNNEL_HTTP, h, harg, error);
 }
 
+static bool keep_request(void *arg, struct http_exchange *ex, const struct http_field *f)
+{
+	switch (f->id) {
+	case HTTP_F_X_FORWARDED:
+	case HTTP_F_FORWARDED:
+	case HTTP_F_X_REAL_IP:
+	case HTTP_F_TURNPIKE:
+	case HTTP_F_COOKIE: /* add_fields() */
+		return false;
+	default:
+		return true;
+	}
+}
+
 static bool keep_response(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
-	return f->id != HTTP_F_TURNPIKE;
+	const struct job *j = arg;
+
+	if (f->id == HTTP_F_TURNPIKE)
+		return false;
+	return f->id != HTTP_F_SET_COOKIE ||
+	       !cookies_sets(f->value, slice_of(j->web->conf->cookie_name));
 }
 
 static void on_failed(void *arg, struct http_exchange *ex, int status, const char *why)
@@ -96,15 +126,18 @@ static void add_fields(const struct job *j, struct buf *out)
 	http_print_field(out, SLICE("X-Forwarded-Proto"), SLICE("https"));
 	if (h->host.n)
 		http_print_field(out, SLICE("X-Forwarded-Host"), h->host);
+	cookies_pass(h, slice_of(j->web->conf->cookie_name), out);
 }
 
 static void forward(struct job *j)
 {
 	const struct http_head *h = http_exchange_head(j->ex);
-	char host[HTTP_URL_HOST_BYTES + 10], key[128];
+	char host[HTTP_URL_HOST_BYTES + 10], key[128], peer[SLICE_U64_DIGITS];
 	struct buf target, fields;
+	size_t n;
 	struct http_forward f = {
 		.connect = connect_job,
+		.keep = keep_request,
 		.keep_response = keep_response,
 		.failed = on_failed,
 		.arg = j,
@@ -114,17 +147,23 @@ static void forward(struct job *j)
 
 	web_authority(&j->target, host, sizeof(host));
 	buf_init(&target, HTTP_URL_PATH_BYTES + 65536);
-	buf_init(&fields, 4096);
-	if (j->conf->via == SITE_VIA_TUNNEL)
-		buf_printf(&target, "%s://%s", j->target.https ? "https" : "http", host);
+	buf_init(&fields, 4096 + 2 * h->n_bytes);
+	if (j->conf->via == SITE_VIA_TUNNEL) {
+		buf_add_str(&target, j->target.https ? "https://" : "http://");
+		buf_add_str(&target, host);
+	}
 	buf_add_str(&target, j->target.path);
 	if (h->query.p) {
 		buf_add_char(&target, '?');
 		buf_add_slice(&target, h->query);
 	}
 	add_fields(j, &fields);
-	snprintf(key, sizeof(key), "site %s %u", j->conf->common.name, j->peer);
-	f.key = slice_of(key);
+	n = slice_append(key, sizeof(key), 0, SLICE("site "));
+	n = slice_append(key, sizeof(key), n, slice_of(j->conf->common.name));
+	n = slice_append(key, sizeof(key), n, SLICE(" "));
+	f.key.p = key;
+	f.key.n = slice_append(key, sizeof(key), n,
+			       (struct slice){ peer, slice_u64_print(peer, j->peer) });
 	f.host = slice_of(host);
 	f.target = buf_slice(&target);
 	f.fields = buf_slice(&fields);
@@ -228,7 +267,7 @@ void site_request(struct web *w, const struct web_listener *l, struct http_excha
 {
 	const struct http_head *h = http_exchange_head(ex);
 	const struct site_conf *c = conf_get(w->snap, "site", l->site);
-	struct job *j = c ? calloc(1, sizeof(*j)) : NULL;
+	struct job *j = c ? job_new() : NULL;
 	const char *why;
 
 	if (!j) {

@@ -25,7 +25,8 @@ struct web_listener {
 	char site[64]; /* "": the edge service */
 	struct addr local;
 	struct stream_listener *listener;
-	bool wanted; /* while a configuration is applied */
+	size_t n_fronts; /* connections that point to this place */
+	bool wanted;	 /* while a configuration is applied */
 };
 
 struct web {

@@ -40,6 +40,9 @@ static const struct conf_row rows[] = {
 	    .help = "a request's head must be whole in it, from its first byte"),
 	ROW("idle-timeout", CONF_MS, idle_ms, .def = "75s", .min = 100, .max = 86400000,
 	    .help = "a connection without a request is closed after it"),
+	ROW("server-idle", CONF_MS, server_idle_ms, .def = "10s", .min = 0, .max = 86400000,
+	    .help = "a connection to a server, or a stream of the tunnel, waits so long for the "
+		    "next request of its client; 0: as long as that client's connection"),
 	ROW("min-rate", CONF_BYTES, min_rate, .def = "240", .min = 0, .max = 1000000000,
 	    .help = "bytes per second at which a body must come and an answer be taken; 0: any"),
 	ROW("min-rate-time", CONF_MS, min_rate_ms, .def = "10s", .min = 1000, .max = 600000,
@@ -48,6 +51,8 @@ static const struct conf_row rows[] = {
 	    .help = "until the connection to a server inside (on E: the stream to C) stands"),
 	ROW("response-timeout", CONF_MS, response_ms, .def = "60s", .min = 100, .max = 86400000,
 	    .help = "from the end of a request to the head of its answer; 504 after it"),
+	ROW("answer-idle", CONF_MS, answer_idle_ms, .def = "10m", .min = 0, .max = 86400000,
+	    .help = "an answer within which a server says nothing for so long is cut; 0: never"),
 	ROW("upgrade-idle", CONF_MS, upgrade_idle_ms, .def = "1h", .min = 1000, .max = 86400000,
 	    .help = "a WebSocket on which nothing moves is closed after it"),
 	ROW("max-head", CONF_BYTES, max_head, .def = "64k", .min = 1024, .max = 1048576,
@@ -58,6 +63,9 @@ static const struct conf_row rows[] = {
 	    .help = "requests on one connection; 0: any number"),
 	ROW("server", CONF_STRING, server, .def = "turnpike",
 	    .help = "Server field of answers that this box makes itself"),
+	ROW("via", CONF_STRING, via, .def = "turnpike",
+	    .help = "E: name in the Via field of requests and answers (RFC 9110); nothing behind "
+		    "the =: no Via, for servers inside that do not compress when they see one"),
 };
 
 static void check(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors)
@@ -70,6 +78,8 @@ static void check(const struct conf_snapshot *snap, const void *section, struct 
 		conf_error(errors, c, "realm", "no quotes, backslashes or control characters");
 	if (c->server && !http_is_field_value(slice_of(c->server)))
 		conf_error(errors, c, "server", "no control characters");
+	if (c->via && c->via[0] && !http_is_token(slice_of(c->via)))
+		conf_error(errors, c, "via", "must be a token (letters, digits, - and _)");
 	if (c->cookie_domain && c->cookie_domain[0] &&
 	    strspn(c->cookie_domain, "abcdefghijklmnopqrstuvwxyz0123456789.-") !=
 		    strlen(c->cookie_domain))
@@ -99,14 +109,17 @@ struct http_engine_conf web_engine_conf(const struct web_conf *c)
 			    .max_fields = HTTP1_MAX_FIELDS },
 		.head_ms = c->head_ms,
 		.idle_ms = c->idle_ms,
+		.back_idle_ms = c->server_idle_ms,
 		.min_rate_bps = c->min_rate,
 		.min_rate_ms = c->min_rate_ms,
 		.connect_ms = c->connect_ms,
 		.response_ms = c->response_ms,
+		.answer_idle_ms = c->answer_idle_ms,
 		.upgrade_idle_ms = c->upgrade_idle_ms,
 		.max_body = c->max_body,
 		.max_requests = c->max_requests,
 		.server = c->server,
+		.via = c->via && c->via[0] ? c->via : NULL,
 	};
 }
 

@@ -21,11 +21,12 @@ struct web_conf {
 	uint32_t max_connections, max_per_source, new_per_second;
 	uint32_t handshake_ms;
 	/* both */
-	uint32_t head_ms, idle_ms;
+	uint32_t head_ms, idle_ms, server_idle_ms;
 	uint32_t min_rate, min_rate_ms;
-	uint32_t connect_ms, response_ms, upgrade_idle_ms;
+	uint32_t connect_ms, response_ms, answer_idle_ms, upgrade_idle_ms;
 	uint32_t max_head, max_body, max_requests;
 	char *server;
+	char *via;
 };
 
 /* [allow NAME] (C) */

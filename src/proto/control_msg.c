@@ -354,6 +354,7 @@ bool control_msg_encode(struct buf *out, const struct control_msg *m)
 		buf_add_u32(out, (uint32_t)n);
 		buf_add(out, text, n);
 	}
+	explicit_bzero(text, n); /* passwords go this way */
 	free(text);
 	if (out->n != before + LENGTH_BYTES + n) {
 		out->n = before;

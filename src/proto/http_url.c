@@ -172,8 +172,10 @@ bool http_url_parse(struct slice text, struct http_url *out, const char **why)
 	struct slice path;
 	size_t n;
 
+	n = slice_find(text, '?');
 	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '\\')
+		/* As in http1_target_parse(): queries hold backslashes in practice. */
+		if (text.p[i] <= ' ' || text.p[i] > '~' || (text.p[i] == '\\' && i < n))
 			return refuse(why, "character that must be encoded");
 		if (text.p[i] == '#')
 			return refuse(why, "fragment");

@@ -19,12 +19,13 @@ struct http_url {
 	uint16_t port;			/* 80, 443 when not written */
 	bool port_written;
 	struct addr ip;			/* set when host is an address literal */
-	char path[HTTP_URL_PATH_BYTES]; /* begins with '/', see http_path_canonical() */
 	struct slice query;		/* into the text, p NULL without */
+	char path[HTTP_URL_PATH_BYTES]; /* begins with '/', see http_path_canonical() */
 };
 
 /* Whole absolute URL. Refused with *why: another scheme, userinfo, fragment, empty host, bytes
- * outside printable ASCII, backslash, a host that is neither a name (letters, digits, '-', '_',
+ * outside printable ASCII, a backslash before the query, a host that is neither a name (letters,
+ * digits, '-', '_',
  * '.') nor a canonical address literal (octal, hex and short forms of IPv4 such as 0177.1,
  * 0x7f000001 or 2130706433 are refused), port 0 or over 65535, a path that http_path_canonical()
  * refuses. */

@@ -22,7 +22,9 @@ static const struct conf_row rows[] = {
 	    .help = "C: credentials in that cache; 0: none"),
 	ROW("session-life", CONF_MS, session_life_ms, .def = "480m", .min = 1000, .max = WEEK_MS,
 	    .help = "C: how long a sign-in lasts, used or not"),
-	ROW("max-sessions", CONF_U32, max_sessions, .def = "10000", .min = 1, .max = 1000000,
+	/* All of them go over the control channel after a reconnect, and must stay under what it
+	 * takes at a time (CONTROL_BURST_MSGS in tunnel/control.h). */
+	ROW("max-sessions", CONF_U32, max_sessions, .def = "10000", .min = 1, .max = 40000,
 	    .help = "sessions at one time"),
 	ROW("rate", CONF_U32, rate, .def = "10", .max = 1000000,
 	    .help = "C: good sign-ins of one user in rate-period, more are answered with 429; 0: "

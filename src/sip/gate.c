@@ -102,6 +102,19 @@ static const char *realm(const struct sip *s)
 	return sys->name;
 }
 
+static bool is_asked(const struct sip *s, enum digest_algorithm a)
+{
+	switch (a) {
+	case DIGEST_MD5:
+		return s->conf->signin_digest != SIP_DIGEST_SHA256;
+	case DIGEST_SHA256:
+		return s->conf->signin_digest != SIP_DIGEST_MD5;
+	case DIGEST_UNKNOWN:
+		break;
+	}
+	return false;
+}
+
 static void challenge(struct sip *s, struct txn_server *t, const struct side *from, bool stale)
 {
 	struct slice bound = { (const char *)&from->flow, sizeof(from->flow) };
@@ -114,24 +127,30 @@ static void challenge(struct sip *s, struct txn_server *t, const struct side *fr
 	digest_nonce_make(&nonce, s->token_key, (int64_t)time(NULL), random, bound);
 	/* RFC 8760 2.3: the preferred one first. */
 	for (int a = 1; a >= 0; a--) {
-		if (s->conf->signin_digest == (a ? SIP_DIGEST_MD5 : SIP_DIGEST_SHA256))
+		if (!is_asked(s, a ? DIGEST_SHA256 : DIGEST_MD5))
 			continue;
 		buf_add_str(&headers, "Proxy-Authenticate: ");
 		digest_challenge_print(&headers, a ? DIGEST_SHA256 : DIGEST_MD5, slice_of(realm(s)),
 				       buf_slice(&nonce), stale);
 		buf_add_str(&headers, "\r\n");
 	}
-	txn_server_reply(t, 407, NULL, headers.p);
+	if (nonce.failed || headers.failed) /* half a field would spoil the whole answer */
+		txn_server_reply(t, 500, NULL, NULL);
+	else
+		txn_server_reply(t, 407, NULL, headers.p);
 	buf_fini(&nonce);
 	buf_fini(&headers);
 }
 
+/* Credentials by an algorithm that was not asked are none: MD5 must not do where SHA-256 alone is
+ * demanded. */
 static bool find_response(const struct sip *s, const struct sip_msg *m, struct digest_response *r)
 {
 	const struct sip_hdr *h = NULL;
 
 	while ((h = sip_msg_next(m, SIP_HDR_PROXY_AUTHORIZATION, h)))
-		if (digest_response_parse(h->value, r) && slice_eq(r->realm, slice_of(realm(s))))
+		if (digest_response_parse(h->value, r) && slice_eq(r->realm, slice_of(realm(s))) &&
+		    is_asked(s, r->algorithm))
 			return true;
 	return false;
 }
@@ -296,7 +315,7 @@ static void gate_of_edge(struct sip *s, struct txn_server *t, struct sip_msg *m,
 		challenge(s, t, from, nonce == DIGEST_NONCE_STALE);
 		return;
 	}
-	if (r.algorithm == DIGEST_UNKNOWN || !r.qop_auth || !slice_eq(r.uri, m->uri))
+	if (!r.qop_auth || !slice_eq(r.uri, m->uri))
 		refuse(s, t, from, 403, "sip.register.signin-denied",
 		       "the digest is not for this request");
 	else if (!is_user(r.username, who))

@@ -37,6 +37,30 @@ static void idle_connections_close(void **state)
 	assert_int_equal(rig->n_refused, 0);
 }
 
+static void idle_back_connections_close_first(void **state)
+{
+	RIG;
+
+	rig->conf.back_idle_ms = 10000;
+	http_engine_configure(rig->e, &rig->conf);
+	say(rig, CLIENT, GET);
+	say(rig, SERVER(0), OK5);
+	pass_ms(rig, 9999);
+	assert_false(is_gone(SERVER(0)));
+	say(rig, CLIENT, GET);
+	pass_ms(rig, 20000); /* a server that thinks is not idle */
+	say(rig, SERVER(0), OK5);
+	assert_int_equal(rig->n_finished, 2);
+	pass_ms(rig, 9999);
+	assert_false(is_gone(SERVER(0)));
+	pass_ms(rig, 1);
+	assert_true(is_gone(SERVER(0)));
+	assert_false(is_gone(CLIENT));
+	say(rig, CLIENT, GET);
+	say(rig, SERVER(1), OK5);
+	assert_int_equal(rig->n_finished, 3);
+}
+
 static void head_must_be_whole_in_time(void **state)
 {
 	RIG;
@@ -102,6 +126,39 @@ static void answer_may_take_its_time(void **state)
 	pass_ms(rig, 3600000);
 	say(rig, SERVER(0), "b");
 	assert_int_equal(rig->status, 200);
+}
+
+/* But not for ever, where a bound is set. A client that takes nothing is not the server's silence.
+ */
+static void answer_may_not_stop_for_ever(void **state)
+{
+	static char block[400000];
+	RIG;
+
+	memset(block, 'x', sizeof(block));
+	rig->conf.answer_idle_ms = 20000;
+	rig->conf.min_rate_bps = 0;
+	reconfigure(rig);
+	say(rig, CLIENT, GET);
+	pass_ms(rig, 15000);
+	say(rig, SERVER(0), "HTTP/1.1 200 OK\r\nContent-Length: 400002\r\n\r\na");
+	pass_ms(rig, 19999);
+	say(rig, SERVER(0), "b");
+	CLIENT->stalled = true;
+	say_slice(SERVER(0), (struct slice){ block, sizeof(block) - 1 });
+	settle(rig);
+	pass_ms(rig, 100000);
+	assert_false(is_gone(CLIENT));
+	CLIENT->stalled = false;
+	side_readable(CLIENT);
+	settle(rig);
+	pass_ms(rig, 19999);
+	assert_false(is_gone(CLIENT));
+	pass_ms(rig, 1);
+	assert_true(is_gone(CLIENT));
+	assert_true(is_gone(SERVER(0)));
+	assert_int_equal(rig->status, 200);
+	assert_string_equal(rig->why, "server went silent within its answer");
 }
 
 static void connection_must_stand_in_time(void **state)
@@ -233,10 +290,13 @@ static void answer_must_be_taken(void **state)
 	settle(rig);
 	pass_ms(rig, 1);
 	assert_false(is_gone(CLIENT));
+	/* What it took at first is worth six spans and no more. */
 	evbuffer_drain(stream_in(CLIENT->s), 4999);
 	stream_consumed(CLIENT->s);
 	settle(rig);
-	pass_ms(rig, 5000);
+	pass_ms(rig, 29999);
+	assert_false(is_gone(CLIENT));
+	pass_ms(rig, 1);
 	assert_true(CLIENT->closed);
 	assert_true(is_gone(SERVER(0)));
 	assert_int_equal(rig->status, 200);
@@ -264,8 +324,28 @@ static void last_answer_must_be_taken(void **state)
 	/* In the first span the socket took some. */
 	pass_ms(rig, 5000);
 	assert_false(is_gone(CLIENT));
-	pass_ms(rig, 5000);
+	pass_ms(rig, 30000);
 	assert_true(CLIENT->closed);
+}
+
+/* In the tunnel bytes go in gusts of a window: how fast a client takes is E's to judge. */
+static void relayed_answers_may_wait_longer(void **state)
+{
+	RIG;
+
+	rig->conf.relayed = true;
+	rig->conf.answer_idle_ms = 100000;
+	reconfigure(rig);
+	rig->on_request = big_answer;
+	CLIENT->stalled = true;
+	say(rig, CLIENT, GET);
+	pass_ms(rig, 100000);
+	assert_false(is_gone(CLIENT));
+	pass_ms(rig, 99999);
+	assert_false(is_gone(CLIENT));
+	pass_ms(rig, 1);
+	assert_true(CLIENT->closed);
+	assert_string_equal(rig->code, "http.slow");
 }
 
 static void reply_now(struct rig *rig, struct http_exchange *ex)
@@ -602,9 +682,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(idle_connections_close),
+		TEST(idle_back_connections_close_first),
 		TEST(head_must_be_whole_in_time),
 		TEST(answer_must_begin_in_time),
 		TEST(answer_may_take_its_time),
+		TEST(answer_may_not_stop_for_ever),
 		TEST(connection_must_stand_in_time),
 		TEST(body_must_come_fast_enough),
 		TEST(no_rate_is_asked_for),
@@ -612,6 +694,7 @@ int main(void)
 		TEST(waiting_for_100_is_not_slow),
 		TEST(answer_must_be_taken),
 		TEST(last_answer_must_be_taken),
+		TEST(relayed_answers_may_wait_longer),
 		TEST(rest_must_come_in_time),
 		TEST(bodies_have_a_bound),
 		TEST(heads_have_a_bound),

@@ -16,13 +16,7 @@
 #include "route/route_ctl.h"
 #include "turnpike/modules.h"
 #include "turnpike/route.h"
-
-struct tls_like {
-	struct conf_common common;
-};
-static const struct conf_section tls_section = {
-	.type = "tls", .repeatable = true, .roles = CONF_ROLE_BOTH, .size = sizeof(struct tls_like)
-};
+#include "support/tls_stand_in.h"
 
 #define CORE                                                                                    \
 	"[system]\nrole = C\nname = core1.example.com\n[tls pair]\n"                            \

@@ -10,25 +10,10 @@
 #include <cmocka.h>
 
 #include "core/system_conf.h"
-#include "core/tls.h"
 #include "http/web_conf.h"
 #include "support/alloc_fail.h"
+#include "support/tls_stand_in.h"
 
-/* Stands in for core/tls, whose section wants files. */
-static const struct conf_row tls_rows[] = {
-	{ .key = "certificate",
-	  .type = CONF_STRING,
-	  .offset = offsetof(struct tls_conf, certificate),
-	  .def = "own.pem" },
-};
-static const struct conf_section tls_section = {
-	.type = "tls",
-	.repeatable = true,
-	.roles = CONF_ROLE_BOTH,
-	.size = sizeof(struct tls_conf),
-	.rows = tls_rows,
-	.n_rows = 1,
-};
 static const struct conf_section *const schema[] = {
 	&system_conf_section, &tls_section,	 &web_section,
 	&allow_section,	      &backends_section, &site_section,
@@ -71,13 +56,14 @@ static void defaults_of_web(void **state)
 	assert_string_equal(c->cookie_name, "X-Auth");
 	assert_int_equal(e.head_ms, 10000);
 	assert_int_equal(e.idle_ms, 75000);
+	assert_int_equal(e.back_idle_ms, 10000);
 	assert_int_equal(e.response_ms, 60000);
 	assert_int_equal(e.limits.max_head, 65536);
 	assert_int_equal(e.limits.max_line, 32768);
 	assert_int_equal(e.limits.max_fields, HTTP1_MAX_FIELDS);
 	assert_true(e.max_body == 0 && e.max_requests == 0);
 	assert_string_equal(e.server, "turnpike");
-	assert_null(e.via);
+	assert_string_equal(e.via, "turnpike");
 	conf_unref(snap);
 	conf_store_free(s);
 }

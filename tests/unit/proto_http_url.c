@@ -75,6 +75,9 @@ static void queries(void **state)
 	assert_true(http_url_parse(text, &u, &why));
 	assert_string_equal(u.path, "/b");
 	assert_true(slice_eq(u.query, SLICE("c?/../%2e")));
+	assert_true(http_url_parse(SLICE("http://a?x\\@b"), &u, &why));
+	assert_string_equal(u.host, "a");
+	assert_true(slice_eq(u.query, SLICE("x\\@b")));
 	assert_true(http_url_parse(SLICE("http://a?"), &u, &why));
 	assert_non_null(u.query.p);
 	assert_int_equal(u.query.n, 0);
@@ -121,7 +124,8 @@ static void refused_urls(void **state)
 		SLICE("http://a#@b/"),
 		SLICE("http://a\\@b/"),
 		SLICE("http:\\\\a/"),
-		SLICE("http://a/?x\\y"),
+		SLICE("http://a\\?x"),
+		SLICE("http://a/b\\c?x"),
 		SLICE("http://a%2eb/"),
 		SLICE("http://a%00/"),
 		SLICE("http://a,b/"),

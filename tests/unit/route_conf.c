@@ -6,25 +6,10 @@
 #include <cmocka.h>
 
 #include "core/system_conf.h"
-#include "core/tls.h"
 #include "route/sections.h"
 #include "support/alloc_fail.h"
+#include "support/tls_stand_in.h"
 
-/* Stands in for core/tls, whose section wants files. */
-static const struct conf_row tls_rows[] = {
-	{ .key = "certificate",
-	  .type = CONF_STRING,
-	  .offset = offsetof(struct tls_conf, certificate),
-	  .def = "own.pem" },
-};
-static const struct conf_section tls_section = {
-	.type = "tls",
-	.repeatable = true,
-	.roles = CONF_ROLE_BOTH,
-	.size = sizeof(struct tls_conf),
-	.rows = tls_rows,
-	.n_rows = 1,
-};
 static const struct conf_section *const schema[] = {
 	&system_conf_section,	  &tls_section,	       &route_zone_section, &route_domain_section,
 	&route_transform_section, &route_rule_section,
