@@ -57,6 +57,9 @@ def play(lab, show):
         return None
     c = box["c"]
 
+    app = c.client("alice", signed_in=False)
+    sign_in(app, show)
+
     def register():
         c.outside("alice")
         c.outside("carol", lab.home)
@@ -80,7 +83,7 @@ def play(lab, show):
         tone = heard(phone.recording(), other.hz)
         print(f"      {phone.user} heard {other.hz} Hz for {tone.tone_ms} ms of {tone.total_ms} ms, "
               f"share of the tone {tone.ratio:.3f}")
-    browse(c, show)
+    browse(c, app, show)
     show.step("the firewall saw nothing that E opened toward C", c.firewall_is_clean)
     print("\nWhat passed through the firewall\n" + lab.firewall.table() + "\n")
     print("Zones on C\n" + c.core.text("zones"))
@@ -88,16 +91,18 @@ def play(lab, show):
     return c
 
 
-def browse(c, show):
-    """The web side: alice signs in outside and uses what lives inside."""
-    alice = c.client("alice", signed_in=False)
+def sign_in(app, show):
+    def work():
+        app.discover()
+        app.sign_in()
+        print(f"      cookie of {len(app.cookie)} characters; her services inside: "
+              + ", ".join(f"{host}:{port}" for host, port in servers_of(app.config, "_cisco-uds")))
 
-    def sign_in():
-        alice.discover()
-        alice.sign_in()
-        print(f"      cookie of {len(alice.cookie)} characters; her services inside: "
-              + ", ".join(f"{host}:{port}" for host, port in servers_of(alice.config, "_cisco-uds")))
+    show.step("alice's app finds E by SRV and signs in with her password, which a call manager inside checks", work)
 
+
+def browse(c, alice, show):
+    """The web side: alice uses what lives inside; her phone and her app are one session."""
     def page():
         answer = alice.get("https://web1.example.com/pages/index.html")
         expect(answer.status == 200, answer)
@@ -114,12 +119,17 @@ def browse(c, show):
         verdict = c.core.allows("https://pbx.example.com/")
         print(f"      403; C says why: {verdict['why']}")
 
-    show.step("alice's app finds E by SRV and signs in with her password, which a call manager inside checks", sign_in)
+    def one_session():
+        ids = [{row["session"] for row in box.connections() if row["user"] == "alice@example.com" and row["kind"] in
+                ("signin", "http", "registration")} for box in (c.edge, c.core)]
+        expect(len(ids[0]) == 1 and ids[0] == ids[1], ids)
+
     show.step("a page of nginx inside comes through E and C", page)
     show.step("she asks the directory of the call manager", directory)
     show.step("a server that nobody listed is refused", refused)
+    show.step("sign-in, web requests and the phone's registration are one session, on both boxes", one_session)
     for box in (c.edge, c.core):
-        print(f"\nConnections on {box.name}\n" + box.text("connections"))
+        print(f"\nConnections of alice on {box.name}\n" + box.text("connections", "--user", "alice@example.com"))
 
 
 def main():

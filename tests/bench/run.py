@@ -62,6 +62,11 @@ HTTP_ONCE = (
     ("memory growth during uploads", "MiB", 1, "peak RSS growth MiB during the uploads"),
     ("memory", "PSS MiB", 1, "PSS MiB"),
 )
+HTTP_IDLE = (
+    ("idle TLS keep-alive connections held", "number", 1, "idle connections"),
+    ("memory of an idle TLS keep-alive connection", "KiB", 1, "KiB per idle connection"),
+    ("memory with all of them", "PSS MiB", 1, "PSS MiB with all of them"),
+)
 TRANSPORTS = ("udp", "tcp", "tls")
 STREAMS = [f"{kind} {n} streams" for kind in ("rtp", "srtp") for n in (100, 500)]
 
@@ -159,15 +164,27 @@ def table(done, rows, kinds, servers):
                   f" | {ratio} |")
 
 
+def idle_connections(servers, env):
+    argv = [sys.executable, HERE / "idle.py"]
+    for server in servers:
+        argv += ["--server", server]
+    done = subprocess.run([str(a) for a in argv], env={**os.environ, **env}, stdout=subprocess.PIPE, text=True,
+                          check=False)
+    (OUT / "idle.json").write_text(done.stdout)
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
 def web(harness, options, env):
     """HTTPS: E alone beside nginx, the pair beside nginx with OpenSSH's tunnel."""
     servers = (WEB_DIRECT, "nginx", WEB, "ssh-tunnel:via=nginx")
     done = measure(harness, "http", servers, options, env)
+    for server, got in idle_connections(servers, env).items():
+        done["results"].setdefault(server, {}).update(got)
     for title, pair in (("E alone, without tunnel | nginx", servers[:2]),
                         ("turnpike E+C | nginx and ssh -R", servers[2:])):
         print(f"\n| HTTPS | unit | {title} | ratio |\n|---|---|---|---|---|")
         table(done, HTTP, ("1 KiB", "100 KiB"), pair)
-        table(done, HTTP_ONCE, ("",), pair)
+        table(done, HTTP_ONCE + HTTP_IDLE, ("",), pair)
     return done, servers
 
 

@@ -302,6 +302,23 @@ class Box:
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")))
 
+    def sanitized(self):
+        """With AddressSanitizer, which keeps what was freed: memory then tells nothing."""
+        return "libasan" in pathlib.Path(f"/proc/{self.process.pid}/maps").read_text()
+
+    def memory_has(self, *secrets):
+        """Which of these bytes are anywhere in the daemon's memory."""
+        found = set()
+        pid = self.process.pid
+        with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+                first, _, last = line.split()[0].partition("-")
+                # more than there can be is the shadow of AddressSanitizer
+                if "w" not in line.split()[1] or int(last, 16) - int(first, 16) > 1 << 33:
+                    continue
+                found |= _found_in(memory, int(first, 16), int(last, 16), secrets)
+        return found
+
     def n_descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
@@ -320,6 +337,22 @@ class Box:
 
     def traces(self, prefix):
         return [t for t in self.ctl("trace", prefix)["trace"]]
+
+
+def _found_in(memory, at, end, secrets):
+    """Piece by piece; the pieces overlap by the longest secret."""
+    found, overlap = set(), max(map(len, secrets))
+    while at < end:
+        try:
+            data = os.pread(memory.fileno(), min(end - at, 16 << 20), at)
+        except OSError:  # a page that nobody may read
+            at += 4096
+            continue
+        found |= {secret for secret in secrets if secret in data}
+        if len(data) <= overlap:
+            break
+        at += len(data) if at + len(data) >= end else len(data) - overlap
+    return found
 
 
 class Pair:

@@ -1,6 +1,7 @@
 """A system test is a file of checks that share one stage; this runs them and counts."""
 
 import sys
+import time
 
 from .topology import Lab
 
@@ -24,10 +25,11 @@ class Play:
             for function in self.checks:
                 if only and function.__name__ not in only:
                     continue
+                start = time.monotonic()
                 try:
                     function(stage)
                     n_passed += 1
-                    print(f"ok   {function.__doc__}", flush=True)
+                    print(f"ok   {function.__doc__} ({time.monotonic() - start:.1f} s)", flush=True)
                 except Exception as error:  # whatever it was: told, counted, and the next one runs
                     n_failed += 1
                     lab.keep = True

@@ -91,6 +91,21 @@ def other_purposes(s):
 
 
 @play.check
+def nul_in_a_purpose(s):
+    """a purpose with a NUL in it is at most what stands before the NUL: the same questions, the same refusals"""
+    s.outgoing.forget()
+    s.origins.forget()
+    for purpose in ("http\0", "http\0ssh", "http\0" + "a" * 5000):
+        answer = s.double.exchange(purpose, b"GET https://web2.example.com/ HTTP/1.1\r\nHost: web2.example.com\r\n"
+                                   b"Turnpike-Session: " + s.session.encode() + b"\r\n\r\n", seconds=2)
+        expect(not answer["opened"] or answer["received"].startswith(b"HTTP/1.1 403 "), purpose[:10], answer)
+    for purpose in ("\0http", "ssh\0http", "\0"):
+        s.double.wait_dialled(1)
+        expect(not s.double.exchange(purpose, seconds=2).get("opened"), purpose)
+    expect(not s.opened() and not s.origins.rows(), s.opened(), s.origins.rows())
+
+
+@play.check
 def other_channels(s):
     """session, x11, agent, direct and Unix-socket channels, and global requests: refused"""
     s.outgoing.forget()
@@ -181,6 +196,20 @@ def forged_sessions(s):
 
 
 @play.check
+def two_sessions(s):
+    """a request with two sessions, or two clients: 400, an alarm, not a byte inside"""
+    s.origins.forget()
+    bob = s.sign_in("bob")
+    for session, fields in ((s.session, [("Turnpike-Session", bob)]), (bob, [("turnpike-session", s.session)]),
+                            (s.session, [("Turnpike-Session", s.session)]), (s.session, [("Turnpike-Session", "")]),
+                            (s.session, [("Turnpike-Client", "198.51.100.20:1")])):
+        status, data = s.double.ask("GET", "https://web1.example.com/below/x", session, fields)
+        expect(status == 400, fields, status, data[:200])
+    expect("two sessions" in str(s.core.alarms("edge-hostile")), s.core.alarms())
+    expect(not s.origins.requests(), s.origins.requests())
+
+
+@play.check
 def smuggles(s):
     """ambiguous requests on a stream: 400 and closed, one request at most arrives"""
     s.origins.forget()
@@ -239,7 +268,8 @@ def nonsense_on_control(s):
     put = frame({"type": "put", "table": "edge", "key": "k", "item": {"name": "a" * 10000}})
     s.double.order(do="control", send=put.hex(), times=20000, seconds=10)
     s.double.wait_dialled(1)
-    expect(s.core.rss_kib() < rss + 48 * 1024, s.core.rss_kib(), rss)
+    if not s.core.sanitized():
+        expect(s.core.rss_kib() < rss + 48 * 1024, s.core.rss_kib(), rss)
 
 
 @play.check

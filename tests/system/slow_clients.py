@@ -33,7 +33,7 @@ def stage(lab):
 class Slow:
     """slowhttptest from the internet, through its whole run."""
 
-    def __init__(self, c, kind, *more, seconds=25):
+    def __init__(self, c, kind, *more, seconds=16):
         url = f"https://{c.lab.dmz.v4}:8443{through(TARGETS[kind])}"
         self.c = c
         self.argv = ["slowhttptest", "-c", str(N_CLIENTS), kind, "-r", "800", "-i", "5", "-l", str(seconds), "-p", "3",
@@ -69,13 +69,13 @@ def latencies(c, n):
     return times
 
 
-def attacked(c, kind, *more, n_standing=1000):
+def attacked(c, kind, *more, n_standing=1000, seconds=16):
     """n_standing: that so many stand at once shows that it was an attack; the limits end the first before
     the last have come."""
     before, rss = n_connections(c), c.edge.rss_kib()
     usual = statistics.median(latencies(c, 20))
     most, times = rss, []
-    with Slow(c, kind, *more) as slow:
+    with Slow(c, kind, *more, seconds=seconds) as slow:
         if n_standing:
             slow.wait_many(n_standing)
         while slow.process.poll() is None:
@@ -84,7 +84,7 @@ def attacked(c, kind, *more, n_standing=1000):
     # the attacker's handshakes run on the same processors: the rest is for benchmarks to judge
     expect(statistics.median(times) < max(0.25, 5 * usual) and max(times) < 5,
            f"{usual * 1000:.0f} ms became {statistics.median(times) * 1000:.0f}, at worst {max(times):.1f} s")
-    expect(most - rss < MAX_GROWTH_KIB, f"E grew by {(most - rss) // 1024} MiB")
+    expect(c.edge.sanitized() or most - rss < MAX_GROWTH_KIB, f"E grew by {(most - rss) // 1024} MiB")
     c.edge.wait(lambda: n_connections(c) <= before + 8, 40, f"descriptors ({before} before)")
     return most - rss
 
@@ -99,7 +99,7 @@ def slow_heads(c):
 @play.check
 def slow_bodies(c):
     """4,000 clients that send their body a few bytes at a time, signed in and not"""
-    attacked(c, "-B", "-s", "8192", n_standing=0)  # these get 401 at once
+    attacked(c, "-B", "-s", "8192", n_standing=0, seconds=8)  # these get 401 at once
     attacked(c, "-B", "-s", "8192", "-j", f"X-Auth={c.alice.cookie}")
 
 

@@ -3,9 +3,11 @@
 
 import email.utils
 import json
+import os
 import pathlib
 import re
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -216,6 +218,33 @@ def upstream_down(c):
     expect(c.edge.traces("http.signin.unavailable"), "no trace")
 
 
+@play.check
+def memory_keeps_no_password(c):
+    """nothing keeps a password: once others have signed in after her, hers is nowhere in the memory of either box, while her session goes on"""
+    password = "needle-" + "".join(chr(ord("a") + byte % 26) for byte in os.urandom(16))
+    code = basic("carol", password)[6:]
+    c.uc.password("carol", password)
+    client = c.client("carol", password=password)
+    expect(once(c, "carol", password + "x").status == 401)
+    client.web.close()
+    for n in range(60):  # what was freed is not wiped everywhere, but it is used again
+        for user in ("bob", "dave"):
+            other = c.client(user)
+            other.photo("https://photos.example.com/bob.jpg")
+            if n % 2:
+                other.log_out()
+            other.web.close()
+    needles = (password.encode(), code.encode(), code[8:-4].encode())
+    for box in (c.edge, c.core):
+        known = c.session_row(box, "carol")["session"].encode()
+        expect(box.memory_has(known) == {known}, "the search finds nothing")
+        expect(box.sanitized() or not box.memory_has(*needles), box.name, "has", box.memory_has(*needles))
+        expect(password not in box.log_text() and code not in box.log_text(), "it is in the log of", box.name)
+    expect(client.photo("https://photos.example.com/bob.jpg").status == 200)
+    client.log_out()
+    c.uc.restore()
+
+
 def drop_cache(c, user, home):
     """C forgets what it keeps of a password: by a 401 of a backend."""
     client = c.client(user)
@@ -290,6 +319,54 @@ def guessing(c):
            "others behind the same address are locked out")
 
 
+class From:
+    """A namespace, from one of its addresses."""
+
+    def __init__(self, netns, address):
+        self.netns = netns
+        self.address = address
+
+    def connect(self, address, timeout=3.0):
+        sock = self.netns.socket()
+        sock.settimeout(timeout)
+        sock.bind((self.address, 0))
+        sock.connect(address)
+        return sock
+
+
+@play.check
+def stuffing(c):
+    """ten sources try passwords of thirty users: each source is held up after 10 failures; who signs in from elsewhere, or is signed in there, never is"""
+    sources = [f"198.51.100.{n}" for n in range(101, 111)]
+    users = ["alice", "bob", *(f"user{n}" for n in range(28))]
+    c.edge.edit("source-failures = 0", "source-failures = 10")
+    for address in sources:
+        c.lab.inet.run(["ip", "addr", "add", f"{address}/24", "dev", "eth0"])
+    inside = c.client("carol", netns=From(c.lab.inet, sources[0]))
+    codes = {address: [] for address in sources}
+
+    def attack(address):
+        for user in users:
+            codes[address].append(once(c, user, "letmein", netns=From(c.lab.inet, address)).status)
+    try:
+        threads = [threading.Thread(target=attack, args=(address,), daemon=True) for address in sources]
+        for thread in threads:
+            thread.start()
+        n_good = 0
+        while any(thread.is_alive() for thread in threads):
+            answer = once(c, "dave", "dave-secret", netns=c.lab.nat)
+            expect(answer.status == 200, "dave is held up", answer)
+            expect(inside.photo("https://photos.example.com/bob.jpg").status == 200)
+            n_good += 1
+        for address, said in codes.items():
+            expect(said.count(401) <= 11 and set(said[12:]) == {429}, address, said)
+        expect(once(c, "alice", "alice-secret").status == 200 and n_good >= 3, n_good)
+    finally:
+        for address in sources:
+            c.lab.inet.run(["ip", "addr", "del", f"{address}/24", "dev", "eth0"])
+        c.edge.edit("source-failures = 10", "source-failures = 0")
+
+
 @play.check
 def rate_of_sign_ins(c):
     """with a limit of 3 sign-ins in 300 s the fourth gets 429 with Retry-After, other users none"""
@@ -312,6 +389,11 @@ def rate_of_sign_ins(c):
 def phone_needs_sign_in(c):
     """sip-signin: a phone registers only when its user has signed in, and with that password"""
     c.core.edit("web = yes\n", "web = yes\nsip-signin = yes\n")
+    for row in c.core.connections("signin"):  # of earlier checks, from anywhere
+        if row["user"].startswith("bob@"):
+            c.core.ctl("disconnect", row["id"])
+    c.edge.wait(lambda: not [r for r in c.edge.connections("signin") if r["user"].startswith("bob@")], 10,
+                "end of bob's sessions")
     try:
         phone = Phone(c.lab.inet, "bob", "bob-secret", (c.lab.dmz.v4, 5061), transport="tls",
                       mediaenc="srtp-mand", hz=660, name="bob-early").start()
@@ -434,6 +516,9 @@ def nothing_came_in(c):
     for box in (c.edge, c.core):
         for secret in ("alice-secret", "bob-new", "zoe-secret", basic("alice", "alice-secret")[6:]):
             expect(secret not in box.log_text(), "a password is in the log of", box.name)
+            for command in (["connections"], ["connections", "--ended"], ["trace"], ["sessions"], ["alarms"], ["status"],
+                            ["counters"], ["tunnels"]):
+                expect(secret not in json.dumps(box.ctl(*command)), "a password is in", command, "of", box.name)
     expect(re.fullmatch(UUID, c.whole.cookie), c.whole.cookie)
     expect(c.whole.cookie not in c.core.log_text(), "a cookie is in the log of C")
 

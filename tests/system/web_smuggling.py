@@ -109,6 +109,7 @@ def chunks():
             ("bare LF", b"5\nhello\r\n0\r\n\r\n"), ("bare LF behind data", b"5\r\nhello\n0\r\n\r\n"),
             ("\\rX", b"5\rXhello\r\n0\r\n\r\n"), ("\\r\\rn", b"5\r\r\nhello\r\n0\r\n\r\n"),
             ("CR in an extension", b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
+            ("CR in the spaces of an extension", b"5; \r a\r\nhello\r\n0\r\n\r\n"),
             ("LF in an extension", b"5;a\nb\r\nhello\r\n0\r\n\r\n"),
             ("NUL in an extension", b"5;a\x00\r\nhello\r\n0\r\n\r\n"),
             ("CRLF in a quoted extension", b"5;a=\"\r\nhello\r\n0\r\n\r\n\"\r\n"),
@@ -147,7 +148,7 @@ def lines():
     for version in (b"HTTP/1.1x", b"HTTP/1.257", b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1", b"HTTP/1.", b"http/1.1", b"HTTP/1.1 ",
                     b" HTTP/1.1", b"HTTP/01.1", b"HTTP/1.1\t", b"HTTPS/1.1", b"HTTP/3.1", b"HTTP/1,1", b"HTTP/-1.1", b""):
         yield f"version {version!r}", post(good, method=b"GET", version=version), REFUSED
-    for method in (b"G\x00ET", b"GE T", b"(GET)", b"GET\t", b"\tGET", b" GET", b"G\xc9T", b"GET:", b"GET,", b"", b"{GET}",
+    for method in (b"G\x00ET", b"GE T", b"(GET)", b"GET\t", b"\tGET", b" GET", b"G\xc9T", b"GET:", b"GET,", b"", b"{GET}", b"GETX", b"XGET",
                    b"CONNECT", b"TRACE"):
         yield f"method {method!r}", post(good, method=method), REFUSED
     for first in (b"GET\n%TARGET% HTTP/1.1\r\n", b"GET %TARGET%\nHTTP/1.1\r\n", b"GET  %TARGET% HTTP/1.1\r\n",
