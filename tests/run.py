@@ -12,7 +12,7 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "5"))
+FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
 LIMIT = {"fuzz": FUZZ_SECONDS + 60, "system": 420}
 
 
