@@ -226,10 +226,11 @@ static int login(struct ssh_conn *c)
 	if (rc == SSH_AUTH_AGAIN)
 		return SSH_AGAIN;
 	if (rc != SSH_AUTH_SUCCESS) {
-		ssh_conn_close(c, rc == SSH_AUTH_ERROR
-					  ? ssh_get_error(c->session)
-					  : "E does not know our key: add its fingerprint to "
-					    "[tunnel-peer] there");
+		ssh_conn_close(c, "%s",
+			       rc == SSH_AUTH_ERROR
+				       ? ssh_get_error(c->session)
+				       : "E does not know our key: add its fingerprint to "
+					 "[tunnel-peer] there");
 		return SSH_ERROR;
 	}
 	if (ssh_conn_authenticated(c) < 0) {

@@ -1018,7 +1018,7 @@ static void site_waits_for_a_name_over_a_reload(void **state)
 {
 	struct lab *lab = *state;
 	struct client *c;
-	char text[4096];
+	char text[8192];
 	struct buf err;
 
 	buf_init(&err, 4096);

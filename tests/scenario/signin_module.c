@@ -1065,7 +1065,8 @@ static void test_hostile_items(void **state)
 	for (int i = 0; i < 70; i++) {
 		char item[300];
 
-		snprintf(key, sizeof(key), "01234567-89ab-4def-8123-4567000000%02d", i);
+		snprintf(key, sizeof(key), "01234567-89ab-4def-8123-4567000000%02u",
+			 (unsigned)i % 100);
 		snprintf(item, sizeof(item),
 			 "{\"id\":\"0123456789abcdef01234567000000%02d\",\"domain\":\"e\",\"user\":"
 			 "\"u\",\"life_s\":60,\"age_s\":0,\"from\":\"192.0.2.1\"}",

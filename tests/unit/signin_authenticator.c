@@ -198,7 +198,7 @@ static void test_time_tells_nothing(void **state)
 
 	setup(&w);
 	for (int i = 0; i < 3; i++) {
-		char user[8] = { 'u', (char)('0' + i), 0 };
+		char user[24] = { 'u', (char)('0' + i), 0 };
 		int64_t begun = w.timers.now_ms;
 
 		ask(&w, user, "x", HOME);
@@ -242,7 +242,7 @@ static void test_joined(void **state)
 static void test_penalty(void **state)
 {
 	struct world w;
-	char password[8];
+	char password[24];
 
 	setup(&w);
 	ask(&w, "alice", "good", "192.0.2.9");
@@ -279,7 +279,7 @@ static void test_penalty(void **state)
 static void test_hanging_up_counts(void **state)
 {
 	struct world w;
-	char password[8];
+	char password[24];
 
 	setup(&w);
 	for (int i = 0; i < 3; i++) {
@@ -335,7 +335,7 @@ static void test_rate(void **state)
 static void test_failures_are_no_denial(void **state)
 {
 	struct world w;
-	char user[8];
+	char user[24];
 
 	setup(&w);
 	ask(&w, "alice", "one", HOME);
