@@ -37,7 +37,7 @@ struct waiter {
 	struct authenticator *a;
 	uint64_t id;   /* 0: cancelled */
 	void *request; /* the caller's */
-	struct rate_key user, user_source;
+	struct rate_key user, user_source, user_anywhere;
 	bool entered; /* counted in at the penalties */
 	/* In a->ready: the result waits for the end of the caller's function. */
 	struct timer timer;
@@ -177,6 +177,7 @@ static void conclude(struct waiter *w, enum rate_outcome outcome, const struct a
 	struct authenticator *a = w->a;
 	struct auth_result result = *r;
 	void *request = w->id ? w->request : NULL;
+	uint32_t retry_s;
 
 	if (result.status == SIGNIN_OK && !rate_window_take(a->rates, &w->user, &a->settings.rate,
 							    now_of(a), &result.retry_after_s)) {
@@ -186,6 +187,9 @@ static void conclude(struct waiter *w, enum rate_outcome outcome, const struct a
 	}
 	if (w->entered)
 		rate_penalty_leave(a->penalties, &w->user_source, now_of(a), outcome);
+	if (w->entered && outcome == RATE_BAD)
+		rate_window_take(a->penalties, &w->user_anywhere, &a->settings.user_failures,
+				 now_of(a), &retry_s);
 	waiter_free(w);
 	if (request)
 		a->ops->result(a->arg, request, &result);
@@ -345,6 +349,19 @@ static bool within_penalty(struct waiter *w, struct auth_result *r)
 	return false;
 }
 
+static bool within_failures(struct waiter *w, struct auth_result *r)
+{
+	struct authenticator *a = w->a;
+
+	if (rate_window_open(a->penalties, &w->user_anywhere, &a->settings.user_failures, now_of(a),
+			     &r->retry_after_s))
+		return true;
+	r->status = SIGNIN_TOO_MANY;
+	r->why = "too many wrong passwords for this user";
+	r->decided_by = "[signin] user-failures";
+	return false;
+}
+
 static struct check *running(const struct authenticator *a, const uint8_t tag[CRED_TAG_BYTES])
 {
 	struct htab_node *n =
@@ -443,6 +460,7 @@ uint64_t authenticator_start(struct authenticator *a, const struct signin_creden
 		return 0;
 	w->user = rate_key_of(a->rates, domain, user, NULL);
 	w->user_source = rate_key_of(a->penalties, domain, user, from);
+	w->user_anywhere = rate_key_of(a->penalties, domain, user, NULL);
 	cred_cache_tag(a->cache, cred, tag);
 	c = running(a, tag);
 	if (!within_rate(w, &r)) {
@@ -454,6 +472,8 @@ uint64_t authenticator_start(struct authenticator *a, const struct signin_creden
 		defer(w, &r);
 	} else if (cred_cache_has(a->cache, tag, now_of(a))) {
 		take_cached(w, cred, tag);
+	} else if (!within_failures(w, &r)) {
+		defer(w, &r);
 	} else if ((c = obtain_check(a, cred, tag, &r))) {
 		list_add_tail(&c->waiters, &w->node);
 	} else {

@@ -53,6 +53,9 @@ struct auth_settings {
 	int64_t cache_life_ms, cache_cleanup_ms;
 	size_t cache_entries;
 	struct rate_limit rate; /* good sign-ins of a user */
+	/* Wrong passwords of a user from wherever: then only what the cache knows gets in. A source
+	 * is what the edge says it is, and an edge may lie. */
+	struct rate_limit user_failures;
 	uint32_t timeout_ms;
 	uint32_t max_checks;
 };

@@ -74,6 +74,7 @@ static int configure_core(struct mod_signin *m, const struct conf_snapshot *snap
 			  .cache_cleanup_ms = c->cache_cleanup_ms,
 			  .cache_entries = c->cache_entries,
 			  .rate = { c->rate, c->rate_period_ms },
+			  .user_failures = { c->user_failures, c->user_period_ms },
 			  .timeout_ms = c->authentication_timeout_ms + TIMEOUT_MARGIN_MS,
 			  .max_checks = c->max_checks },
 		.session_life_s = c->session_life_ms / 1000,

@@ -31,6 +31,12 @@ static const struct conf_row rows[] = {
 		    "no limit. Wrong passwords are slowed down by user and source besides"),
 	ROW("rate-period", CONF_MS, rate_period_ms, .def = "5m", .min = 1000, .max = DAY_MS,
 	    .help = "C: the period of `rate`"),
+	ROW("user-failures", CONF_U32, user_failures, .def = "50", .max = 1000000,
+	    .help = "C: wrong passwords for one user in user-period, from wherever; then only "
+		    "those "
+		    "who signed in with the right one before get in; 0: any number"),
+	ROW("user-period", CONF_MS, user_period_ms, .def = "10m", .min = 1000, .max = DAY_MS,
+	    .help = "C: the period of `user-failures`"),
 	ROW("source-failures", CONF_U32, source_failures, .def = "20", .max = 1000000,
 	    .help = "E: failed sign-ins from one address (IPv6: /64) in source-period, then it "
 		    "gets 429, except for users who are signed in from there; 0: no limit"),
@@ -44,10 +50,10 @@ static const struct conf_row rows[] = {
 
 static void check(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors)
 {
-	static const char *const core_only[] = { "cache-life",	  "cache-cleanup",
-						 "cache-entries", "session-life",
-						 "rate",	  "rate-period",
-						 "max-checks",	  NULL };
+	static const char *const core_only[] = {
+		"cache-life",  "cache-cleanup", "cache-entries", "session-life", "rate",
+		"rate-period", "user-failures", "user-period",	 "max-checks",	 NULL
+	};
 	static const char *const edge_only[] = { "source-failures", "source-period", NULL };
 	const bool is_edge = conf_role(snap) == CONF_ROLE_E;
 

@@ -12,6 +12,7 @@ struct signin_conf {
 	uint32_t session_life_ms;
 	uint32_t max_sessions;
 	uint32_t rate, rate_period_ms;
+	uint32_t user_failures, user_period_ms;
 	uint32_t source_failures, source_period_ms;
 	uint32_t authentication_timeout_ms;
 	uint32_t max_checks;

@@ -276,6 +276,50 @@ static void test_penalty(void **state)
 	teardown(&w);
 }
 
+/* From a new source each time, as an edge that lies about sources would have it. */
+static void test_failures_from_anywhere(void **state)
+{
+	struct auth_settings settings = { .cache_life_ms = 60000,
+					  .cache_cleanup_ms = 120000,
+					  .cache_entries = 100,
+					  .user_failures = { 5, 600000 },
+					  .timeout_ms = 20000,
+					  .max_checks = 64 };
+	struct world w;
+	char password[24], from[24];
+	int n;
+
+	setup(&w);
+	authenticator_configure(w.a, &settings);
+	ask(&w, "alice", "good", HOME);
+	answer(&w, 0, AUTH_YES);
+	for (n = 1; n <= 5; n++) {
+		snprintf(password, sizeof(password), "bad%d", n);
+		snprintf(from, sizeof(from), "198.51.100.%d", n);
+		ask(&w, "alice", password, from);
+		answer(&w, n, AUTH_NO);
+		pass(&w, 500);
+		assert_int_equal(w.last.status, SIGNIN_DENIED);
+	}
+	ask(&w, "alice", "bad", "198.51.100.77");
+	pass(&w, 0);
+	assert_int_equal(w.last.status, SIGNIN_TOO_MANY);
+	assert_string_equal(w.last.decided_by, "[signin] user-failures");
+	assert_int_equal(w.n_started, n);
+	/* She herself is known, others are not concerned. */
+	ask(&w, "alice", "good", "198.51.100.78");
+	pass(&w, 0);
+	assert_int_equal(w.last.status, SIGNIN_OK);
+	ask(&w, "bob", "x", "198.51.100.77");
+	answer(&w, n, AUTH_YES);
+	assert_int_equal(w.last.status, SIGNIN_OK);
+	pass(&w, 600000);
+	ask(&w, "alice", "bad", "198.51.100.79");
+	assert_int_equal(w.n_started, n + 2);
+	answer(&w, n + 1, AUTH_NO);
+	teardown(&w);
+}
+
 static void test_hanging_up_counts(void **state)
 {
 	struct world w;
@@ -413,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_time_tells_nothing),
 		cmocka_unit_test(test_joined),
 		cmocka_unit_test(test_penalty),
+		cmocka_unit_test(test_failures_from_anywhere),
 		cmocka_unit_test(test_hanging_up_counts),
 		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_failures_are_no_denial),
