@@ -40,7 +40,8 @@ struct automatic {
 	unsigned role;
 	const char *what;
 	bool https;
-	uint16_t port; /* 0: the node's UDS port */
+	uint16_t port;	  /* 0: the node's UDS port */
+	unsigned written; /* a port written with a server of this role counts instead */
 	const char *path;
 	unsigned methods;
 };
@@ -50,14 +51,14 @@ struct automatic {
 
 /* What apps ask of the servers that discovery finds. */
 static const struct automatic automatics[] = {
-	{ UC_CALL_MANAGER, "uds", true, 0, "/cucm-uds/", WRITE },
-	{ UC_CALL_MANAGER | UC_TFTP, "config", false, 6970, "/", READ },
-	{ UC_CALL_MANAGER | UC_TFTP, "config-tls", true, 6972, "/", READ },
-	{ UC_PRESENCE, "soap", true, 8443, "/EPASSoap/", WRITE },
-	{ UC_PRESENCE, "presence", true, 8443, "/presence-service/", WRITE },
-	{ UC_VOICEMAIL, "voicemail", true, 443, "/vmrest/", WRITE },
-	{ UC_VOICEMAIL, "voicemail-tls", true, 7443, "/", WRITE },
-	{ UC_VOICEMAIL, "voicemail-notify", false, 7080, "/", WRITE },
+	{ UC_CALL_MANAGER, "uds", true, 0, 0, "/cucm-uds/", WRITE },
+	{ UC_CALL_MANAGER | UC_TFTP, "config", false, 6970, UC_TFTP, "/", READ },
+	{ UC_CALL_MANAGER | UC_TFTP, "config-tls", true, 6972, 0, "/", READ },
+	{ UC_PRESENCE, "soap", true, 8443, 0, "/EPASSoap/", WRITE },
+	{ UC_PRESENCE, "presence", true, 8443, 0, "/presence-service/", WRITE },
+	{ UC_VOICEMAIL, "voicemail", true, 443, UC_VOICEMAIL, "/vmrest/", WRITE },
+	{ UC_VOICEMAIL, "voicemail-tls", true, 7443, 0, "/", WRITE },
+	{ UC_VOICEMAIL, "voicemail-notify", false, 7080, 0, "/", WRITE },
 };
 
 static int add_automatic(struct allow_list *l, const struct uc_node *node,
@@ -71,6 +72,8 @@ static int add_automatic(struct allow_list *l, const struct uc_node *node,
 	struct addr ip;
 	const char *why;
 
+	if (node->port && node->roles & a->written)
+		rule.port = node->port;
 	if (!http_host_parse(slice_of(node->name), rule.host, &ip, &why))
 		return 0;
 	slice_copy(rule.path, sizeof(rule.path), slice_of(a->path));

@@ -502,13 +502,14 @@ struct found {
 
 static bool found_node(void *self, size_t i, struct uc_node *out)
 {
+	/* A server with a port of its own is reached there. */
 	static const struct uc_node nodes[] = {
 		{ .name = "CUCM1.example.com",
 		  .cluster = "main",
 		  .roles = UC_CALL_MANAGER | UC_TFTP,
 		  .uds_port = 8443,
 		  .verify = true },
-		{ .name = "2001:db8::1", .cluster = "main", .roles = UC_VOICEMAIL },
+		{ .name = "2001:db8::1", .cluster = "main", .roles = UC_VOICEMAIL, .port = 9443 },
 		{ .name = "not a host/", .cluster = "main", .roles = UC_PRESENCE },
 	};
 
@@ -556,13 +557,14 @@ static void what_was_found_is_allowed_while_it_is_there(void **state)
 	assert_false(edge_allows(lab, "https://cucm1.example.com:8443/cucm-admin/", HTTP_GET));
 	assert_true(edge_allows(lab, "http://cucm1.example.com:6970/SEP.cnf.xml", HTTP_GET));
 	assert_false(edge_allows(lab, "http://cucm1.example.com:6970/SEP.cnf.xml", HTTP_PUT));
-	assert_true(edge_allows(lab, "https://[2001:db8::1]/vmrest/x", HTTP_POST));
+	assert_true(edge_allows(lab, "https://[2001:db8::1]:9443/vmrest/x", HTTP_POST));
+	assert_false(edge_allows(lab, "https://[2001:db8::1]/vmrest/x", HTTP_POST));
 	/* It stays over a reload, and goes with the server. */
 	assert_int_equal(end_reload(&lab->c, c_text(lab, ""), &err), 0);
 	assert_true(edge_allows(lab, uds, HTTP_GET));
 	found.n = 1;
 	found.generation++;
-	SOON(lab, !edge_allows(lab, "https://[2001:db8::1]/vmrest/x", HTTP_POST));
+	SOON(lab, !edge_allows(lab, "https://[2001:db8::1]:9443/vmrest/x", HTTP_POST));
 	assert_true(edge_allows(lab, uds, HTTP_GET));
 	lab->c.web->uc = NULL;
 	buf_fini(&err);
