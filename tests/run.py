@@ -9,10 +9,15 @@ Last line: N passed, N failed, N skipped.
 import os
 import subprocess
 import sys
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
+# These mostly wait for the network to be silent: they run beside the other system tests, each in
+# namespaces of its own.
+PATIENT = {"system_faults", "system_tunnel_paths", "system_two_edges", "system_link_refusals", "system_requests",
+           "system_systemd_units", "system_turnpiked_command"}
 LIMIT = {"fuzz": FUZZ_SECONDS + 60, "system": 420}
 
 
@@ -75,6 +80,36 @@ def all_tests():
     return tests
 
 
+def run_one(name, test):
+    """(exit code, output, seconds)"""
+    _, argv = test
+    tier = name.split(":")[-1].split("_")[0]
+    if tier == "fuzz":
+        os.makedirs(os.path.join(TOP, argv[-2]), exist_ok=True)
+    t0 = time.monotonic()
+    code, out = run(argv, LIMIT.get(tier, 120), {"TURNPIKE_BUILD": f"{TOP}/build/release"})
+    return code, out, time.monotonic() - t0
+
+
+class Results:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, [], 0
+        self.lock = threading.Lock()
+
+    def take(self, name, code, out, took):
+        with self.lock:
+            if code == 0:
+                self.passed += 1
+                print(f"ok      {name} ({took:.1f} s)", flush=True)
+            elif code == 77:
+                self.skipped += 1
+                reason = out.strip().splitlines()[-1] if out.strip() else "no reason given"
+                print(f"skipped {name}: {reason}", flush=True)
+            else:
+                self.failed.append(name)
+                print(f"FAILED  {name} (exit {code}, {took:.1f} s)\n{out[-12000:]}", flush=True)
+
+
 def main():
     args = sys.argv[1:]
     tests = all_tests()
@@ -91,23 +126,19 @@ def main():
         t0 = time.monotonic()
         build(preset)
         print(f"built   {preset} ({time.monotonic() - t0:.0f} s)", flush=True)
-    passed, failed, skipped = 0, [], 0
-    for name, (preset, argv) in tests.items():
-        tier = name.split(":")[-1].split("_")[0]
-        if tier == "fuzz":
-            os.makedirs(os.path.join(TOP, argv[-2]), exist_ok=True)
-        t0 = time.monotonic()
-        code, out = run(argv, LIMIT.get(tier, 120), {"TURNPIKE_BUILD": f"{TOP}/build/release"})
-        took = time.monotonic() - t0
-        if code == 0:
-            passed += 1
-            print(f"ok      {name} ({took:.1f} s)", flush=True)
-        elif code == 77:
-            skipped += 1
-            print(f"skipped {name}: {out.strip().splitlines()[-1] if out.strip() else 'no reason given'}", flush=True)
-        else:
-            failed.append(name)
-            print(f"FAILED  {name} (exit {code}, {took:.1f} s)\n{out[-12000:]}", flush=True)
+    results = Results()
+    for name, test in tests.items():
+        if not name.startswith("system_"):
+            results.take(name, *run_one(name, test))
+    lanes = [[t for t in tests.items() if t[0].startswith("system_") and (t[0] in PATIENT) == patient]
+             for patient in (False, True)]
+    threads = [threading.Thread(target=lambda lane=lane: [results.take(n, *run_one(n, t)) for n, t in lane])
+               for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    passed, failed, skipped = results.passed, results.failed, results.skipped
     if failed:
         print("failed: " + " ".join(failed))
     print(f"{passed} passed, {len(failed)} failed, {skipped} skipped")
