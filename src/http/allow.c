@@ -108,12 +108,7 @@ static bool path_matches(const struct allow_rule *r, struct slice path)
 {
 	struct slice want = slice_of(r->path);
 
-	if (r->exact)
-		return slice_eq(want, path);
-	if (!slice_starts(path, want))
-		return false;
-	return path.n == want.n || (want.n > 0 && want.p[want.n - 1] == '/') ||
-	       path.p[want.n] == '/';
+	return r->exact ? slice_eq(want, path) : http_path_is_under(path, want);
 }
 
 /* How far a rule of the right host fits: the higher, the better it explains a refusal. */

@@ -20,7 +20,7 @@
 #include "core/loop.h"
 #include "core/system_conf.h"
 #include "core/trace.h"
-#include "http/cookies.h"
+#include "http/edge_fields.h"
 #include "http/web.h"
 #include "proto/path_token.h"
 
@@ -75,49 +75,19 @@ static void challenge(struct job *j, const char *code, const char *why)
 
 /* --- fields --- */
 
-static void add_fields(const struct job *j, struct buf *out)
-{
-	const struct conn *front = http_front_conn(http_exchange_front(j->ex));
-	char text[ADDR_STR_BYTES];
-	const struct http_head *h = http_exchange_head(j->ex);
-
-	if (j->session.id[0])
-		http_print_field(out, SLICE("Turnpike-Session"), slice_of(j->session.id));
-	http_print_field(out, SLICE("Turnpike-Client"), slice_of(addr_str(&front->remote, text)));
-	http_print_field(out, SLICE("X-Forwarded-For"),
-			 slice_of(addr_ip_str(&front->remote, text)));
-	http_print_field(out, SLICE("X-Forwarded-Proto"), SLICE("https"));
-	if (h->host.n)
-		http_print_field(out, SLICE("X-Forwarded-Host"), h->host);
-	cookies_pass(h, slice_of(j->web->conf->cookie_name), out);
-}
-
 static bool keep_request(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
 	const struct job *j = arg;
 
-	switch (f->id) {
-	case HTTP_F_X_FORWARDED:
-	case HTTP_F_FORWARDED:
-	case HTTP_F_X_REAL_IP:
-	case HTTP_F_TURNPIKE:
-	case HTTP_F_COOKIE: /* add_fields() */
-		return false;
-	case HTTP_F_AUTHORIZATION: /* C has checked it; for servers inside it goes on */
-		return !j->is_config;
-	default:
-		return true;
-	}
+	/* C has checked the password; for servers inside it goes on. */
+	return edge_fields_go_in(f) && !(j->is_config && f->id == HTTP_F_AUTHORIZATION);
 }
 
 static bool keep_response(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
 	const struct job *j = arg;
 
-	if (f->id == HTTP_F_TURNPIKE)
-		return false;
-	return f->id != HTTP_F_SET_COOKIE ||
-	       !cookies_sets(f->value, slice_of(j->web->conf->cookie_name));
+	return edge_fields_come_out(j->web, f);
 }
 
 static void print_cookie(const struct job *j, struct buf *fields, const char *token, int64_t life_s)
@@ -207,7 +177,9 @@ static void forward(struct job *j)
 		buf_add_char(&target, '?');
 		buf_add_slice(&target, h->query);
 	}
-	add_fields(j, &fields);
+	if (j->session.id[0])
+		http_print_field(&fields, SLICE("Turnpike-Session"), slice_of(j->session.id));
+	edge_fields_add(j->web, j->ex, true, &fields);
 	f.key = slice_of(key);
 	f.host = slice_of(host);
 	f.target = buf_slice(&target);

@@ -10,7 +10,7 @@
 #include "core/conn.h"
 #include "core/loop.h"
 #include "core/module.h"
-#include "http/cookies.h"
+#include "http/edge_fields.h"
 #include "http/web.h"
 
 struct job {
@@ -37,36 +37,29 @@ static struct job *job_new(void)
 	return j;
 }
 
-static void refuse(struct job *j, int status, const char *code, const char *why)
+/* said: what a stranger may know; why: for the trace and the table. */
+static void refuse_as(struct job *j, int status, const char *code, const char *said,
+		      const char *why)
 {
 	char section[80];
 
 	snprintf(section, sizeof(section), "[site %.60s]", j->conf->common.name);
 	web_trace(j->web, j->ex, code, section, "%d: %s", status, why);
-	http_reply_error(j->ex, status, SLICE_NONE, why);
+	http_reply_refusal(j->ex, status, SLICE_NONE, said, why);
 }
 
-/* A stranger is not told which rules there are. */
-static void deny(struct job *j, const char *why)
+static void refuse(struct job *j, int status, const char *code, const char *why)
 {
-	char section[80];
-
-	snprintf(section, sizeof(section), "[site %.60s]", j->conf->common.name);
-	web_trace(j->web, j->ex, "http.allow.denied", section, "403: %s", why);
-	http_reply_error(j->ex, 403, SLICE_NONE, "not published");
+	refuse_as(j, status, code, why, why);
 }
 
 static bool path_is_served(const struct site_conf *c, struct slice path)
 {
 	if (c->paths.n == 0)
 		return true;
-	for (size_t i = 0; i < c->paths.n; i++) {
-		struct slice p = slice_of(c->paths.v[i]);
-
-		if (slice_starts(path, p) &&
-		    (path.n == p.n || p.p[p.n - 1] == '/' || path.p[p.n] == '/'))
+	for (size_t i = 0; i < c->paths.n; i++)
+		if (http_path_is_under(path, slice_of(c->paths.v[i])))
 			return true;
-	}
 	return false;
 }
 
@@ -85,48 +78,23 @@ static struct stream *connect_job(void *arg, struct http_exchange *ex,
 
 static bool keep_request(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
-	switch (f->id) {
-	case HTTP_F_X_FORWARDED:
-	case HTTP_F_FORWARDED:
-	case HTTP_F_X_REAL_IP:
-	case HTTP_F_TURNPIKE:
-	case HTTP_F_COOKIE: /* add_fields() */
-		return false;
-	default:
-		return true;
-	}
+	return edge_fields_go_in(f);
 }
 
 static bool keep_response(void *arg, struct http_exchange *ex, const struct http_field *f)
 {
 	const struct job *j = arg;
 
-	if (f->id == HTTP_F_TURNPIKE)
-		return false;
-	return f->id != HTTP_F_SET_COOKIE ||
-	       !cookies_sets(f->value, slice_of(j->web->conf->cookie_name));
+	return edge_fields_come_out(j->web, f);
 }
 
 static void on_failed(void *arg, struct http_exchange *ex, int status, const char *why)
 {
-	refuse(arg, status, status == 504 ? "http.site.timeout" : "http.site.failed", why);
-}
-
-static void add_fields(const struct job *j, struct buf *out)
-{
-	const struct conn *front = http_front_conn(http_exchange_front(j->ex));
-	const struct http_head *h = http_exchange_head(j->ex);
-	char text[ADDR_STR_BYTES];
-
-	if (j->conf->via == SITE_VIA_TUNNEL)
-		http_print_field(out, SLICE("Turnpike-Client"),
-				 slice_of(addr_str(&front->remote, text)));
-	http_print_field(out, SLICE("X-Forwarded-For"),
-			 slice_of(addr_ip_str(&front->remote, text)));
-	http_print_field(out, SLICE("X-Forwarded-Proto"), SLICE("https"));
-	if (h->host.n)
-		http_print_field(out, SLICE("X-Forwarded-Host"), h->host);
-	cookies_pass(h, slice_of(j->web->conf->cookie_name), out);
+	if (status == 504)
+		refuse_as(arg, status, "http.site.timeout", "the server did not answer in time",
+			  why);
+	else
+		refuse_as(arg, status, "http.site.failed", "the server cannot be reached", why);
 }
 
 static void forward(struct job *j)
@@ -157,7 +125,7 @@ static void forward(struct job *j)
 		buf_add_char(&target, '?');
 		buf_add_slice(&target, h->query);
 	}
-	add_fields(j, &fields);
+	edge_fields_add(j->web, j->ex, j->conf->via == SITE_VIA_TUNNEL, &fields);
 	n = slice_append(key, sizeof(key), 0, SLICE("site "));
 	n = slice_append(key, sizeof(key), n, slice_of(j->conf->common.name));
 	n = slice_append(key, sizeof(key), n, SLICE(" "));
@@ -184,7 +152,8 @@ static void addresses_known(void *arg, int error, const char *why)
 		j->origin = NULL;
 		loop_defer(j->web->env->loop, &j->again);
 	} else if (error) {
-		refuse(j, error == -EACCES ? 403 : 502, "http.site.address", why);
+		refuse_as(j, error == -EACCES ? 403 : 502, "http.site.address",
+			  "the server cannot be reached", why);
 	} else {
 		forward(j);
 	}
@@ -260,7 +229,7 @@ static void go_by_tunnel(struct job *j)
 	else if (!known)
 		refuse(j, 503, "http.allow.unknown", "the allow list has not come from inside yet");
 	else
-		deny(j, why);
+		refuse_as(j, 403, "http.allow.denied", "not published", why);
 }
 
 void site_request(struct web *w, const struct web_listener *l, struct http_exchange *ex)

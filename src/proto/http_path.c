@@ -185,3 +185,10 @@ bool http_path_canonical(struct slice path, char *out, size_t size, const char *
 	memcpy(layer, out, n);
 	return check_layers(layer, n, why);
 }
+
+bool http_path_is_under(struct slice path, struct slice top)
+{
+	if (!slice_starts(path, top))
+		return false;
+	return path.n == top.n || (top.n > 0 && top.p[top.n - 1] == '/') || path.p[top.n] == '/';
+}

@@ -47,6 +47,9 @@ bool http_port_parse(struct slice digits, uint16_t *port);
  * than four layers of encoding are refused too. Returns false and *why, or the canonical path in
  * out, which comes out of here unchanged another time. */
 bool http_path_canonical(struct slice path, char *out, size_t size, const char **why);
+/* Both canonical: is it the path `top`, or below it? "/a" has "/a" and "/a/b" under it, not "/ab".
+ */
+bool http_path_is_under(struct slice path, struct slice top);
 /* "https://host:port/path" (port only when it is not the scheme's), for messages. */
 void http_url_print(const struct http_url *u, char *out, size_t size);
 
