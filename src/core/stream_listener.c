@@ -6,17 +6,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/alarm.h"
+#include "core/acceptor.h"
 #include "core/conn.h"
 #include "core/module.h"
 #include "core/stream_impl.h"
 #include "core/trace.h"
 
 #define BACKLOG		     1024
-#define MAX_ACCEPTS_A_TURN   32
-#define PAUSE_MS	     100
 #define DEFAULT_HANDSHAKE_MS 10000
-#define ALARM_FDS	     "no-descriptors"
 
 /* Outlives the listener as long as one of its streams is counted. */
 struct stream_limits {
@@ -31,13 +28,7 @@ struct stream_listener {
 	char *tls;
 	struct stream_limits *limits;
 	struct list handshakes;
-	struct event acceptable;
-	struct timer pause;
-	int fd;
-	bool paused;
-	bool accepting; /* `acceptable` is added */
-	/* The taker may free the listener inside its callback. */
-	bool in_callback, freed;
+	struct acceptor *acceptor;
 };
 
 static struct stream_limits *limits_new(void)
@@ -135,8 +126,9 @@ static void begin(struct stream_listener *l, struct stream_socket *ss)
 }
 
 /* Takes fd. */
-static void accepted(struct stream_listener *l, int fd, const struct addr *remote)
+static void accepted(void *arg, int fd, const struct addr *remote)
 {
+	struct stream_listener *l = arg;
 	enum net_verdict v = net_limits_enter(l->limits->limits, remote, loop_now_ms(l->env->loop));
 	const char *why = "out of memory";
 	struct stream_socket *ss;
@@ -171,73 +163,12 @@ static void accepted(struct stream_listener *l, int fd, const struct addr *remot
 	begin(l, ss);
 }
 
-static bool is_shortage(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-/* Out of descriptors: the pending connection stays pending, and asking again at once would spin. */
-static void pause_accepting(struct stream_listener *l, int error)
-{
-	char where[ADDR_STR_BYTES];
-
-	timer_start(loop_timers(l->env->loop), &l->pause, PAUSE_MS);
-	event_del(&l->acceptable);
-	l->paused = true;
-	alarm_raise(l->env->alarms, ALARM_FDS, addr_str(&l->conn.local, where), ALARM_ERROR,
-		    "raise LimitNOFILE of the service, or lower the limits of connections",
-		    "no new connection can be accepted on %s: %s", where, strerror(error));
-}
-
-static void clear_pause(struct stream_listener *l)
-{
-	char where[ADDR_STR_BYTES];
-
-	if (l->paused)
-		alarm_clear(l->env->alarms, ALARM_FDS, addr_str(&l->conn.local, where));
-	l->paused = false;
-}
-
-static void on_pause_over(void *arg)
-{
-	struct stream_listener *l = arg;
-
-	if (event_add(&l->acceptable, NULL) < 0)
-		timer_start(loop_timers(l->env->loop), &l->pause, PAUSE_MS);
-}
-
 static void listener_release(struct stream_listener *l)
 {
-	if (l->fd >= 0)
-		close(l->fd);
+	acceptor_free(l->acceptor);
 	limits_unref(l->limits);
 	free(l->tls);
 	free(l);
-}
-
-static void on_acceptable(evutil_socket_t fd, short what, void *arg)
-{
-	struct stream_listener *l = arg;
-
-	l->in_callback = true;
-	for (int i = 0; i < MAX_ACCEPTS_A_TURN && !l->freed; i++) {
-		struct sockaddr_storage ss = { 0 };
-		socklen_t n = sizeof(ss);
-		struct addr remote;
-		int got = accept4(fd, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (got < 0) {
-			if (is_shortage(errno))
-				pause_accepting(l, errno);
-			break;
-		}
-		clear_pause(l);
-		remote = addr_from_sockaddr((struct sockaddr *)&ss);
-		accepted(l, got, &remote);
-	}
-	l->in_callback = false;
-	if (l->freed)
-		listener_release(l);
 }
 
 /* --- life --- */
@@ -263,22 +194,19 @@ static int set_conf(struct stream_listener *l, const struct stream_listener_conf
 
 static int open_socket(struct stream_listener *l, const struct addr *local)
 {
-	int error;
+	int fd = net_listen_tcp(local, BACKLOG), error;
 
-	l->fd = net_listen_tcp(local, BACKLOG);
-	if (l->fd < 0)
-		return l->fd;
+	if (fd < 0)
+		return fd;
 	/* Linux hands these down to what is accepted: once here instead of six calls each. */
-	error = net_accepted(l->fd);
-	if (error)
+	error = net_accepted(fd);
+	if (error) {
+		close(fd);
 		return error;
-	l->conn.local = net_local_addr(l->fd);
-	event_assign(&l->acceptable, loop_base(l->env->loop), l->fd, EV_READ | EV_PERSIST,
-		     on_acceptable, l);
-	if (event_add(&l->acceptable, NULL) < 0)
-		return -ENOMEM;
-	l->accepting = true;
-	return 0;
+	}
+	l->conn.local = net_local_addr(fd);
+	l->acceptor = acceptor_new(l->env, fd, accepted, l, &error);
+	return error;
 }
 
 struct stream_listener *stream_listener_new(struct env *env, const struct stream_listener_conf *c,
@@ -290,11 +218,9 @@ struct stream_listener *stream_listener_new(struct env *env, const struct stream
 	if (!l)
 		return NULL;
 	l->env = env;
-	l->fd = -1;
 	l->conn.kind = CONN_LISTENER;
 	l->conn.state = "listening";
 	list_init(&l->handshakes);
-	timer_init(&l->pause, on_pause_over, l);
 	l->limits = limits_new();
 	if (l->limits)
 		*error = set_conf(l, c);
@@ -304,8 +230,6 @@ struct stream_listener *stream_listener_new(struct env *env, const struct stream
 		*error = conn_add(env->conns, &l->conn);
 	if (*error == 0)
 		return l;
-	if (l->accepting)
-		event_del(&l->acceptable);
 	listener_release(l);
 	return NULL;
 }
@@ -323,17 +247,8 @@ void stream_listener_free(struct stream_listener *l)
 	LIST_FOREACH_SAFE (it, &l->handshakes) {
 		stream_die(CONTAINER_OF(it, struct stream_socket, accepting.node));
 	}
-	timer_stop(loop_timers(l->env->loop), &l->pause);
-	clear_pause(l);
-	event_del(&l->acceptable);
 	conn_end(l->env->conns, &l->conn, "closed");
-	l->freed = true;
-	if (!l->in_callback) {
-		listener_release(l);
-		return;
-	}
-	close(l->fd);
-	l->fd = -1;
+	listener_release(l);
 }
 
 /* Is a listening socket of this process bound to it? */

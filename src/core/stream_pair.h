@@ -1,7 +1,7 @@
 #ifndef CORE_STREAM_PAIR_H
 #define CORE_STREAM_PAIR_H
 /* Two streams joined in memory: what goes out of one comes into the other at the end of the loop's
- * turn. For tests, and for requests that a box answers itself. */
+ * turn. For tests. */
 #include "core/stream.h"
 
 struct loop;

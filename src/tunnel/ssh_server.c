@@ -2,12 +2,12 @@
  * channel, and nothing else that a client could ask. */
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/acceptor.h"
 #include "core/alarm.h"
 #include "core/log.h"
 #include "core/trace.h"
@@ -291,31 +291,29 @@ static void refuse(struct tunnel *t, int fd, const struct addr *from, const char
 	close(fd);
 }
 
-static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len,
-		      void *arg)
+static void on_accept(void *arg, int fd, const struct addr *from)
 {
 	struct tunnel *t = arg;
-	struct addr from = addr_from_sockaddr(sa);
-	enum net_verdict v = net_limits_enter(t->limits, &from, loop_now_ms(t->env->loop));
+	enum net_verdict v = net_limits_enter(t->limits, from, loop_now_ms(t->env->loop));
 	struct ssh_conn *c;
 	int error;
 
 	if (v != NET_OK) {
-		refuse(t, fd, &from, net_verdict_str(v));
+		refuse(t, fd, from, net_verdict_str(v));
 		return;
 	}
 	error = net_accepted(fd);
 	if (error < 0) {
-		net_limits_leave(t->limits, &from);
-		refuse(t, fd, &from, strerror(-error));
+		net_limits_leave(t->limits, from);
+		refuse(t, fd, from, strerror(-error));
 		return;
 	}
 	c = ssh_conn_new(t, fd, true);
 	if (!c) {
-		net_limits_leave(t->limits, &from);
+		net_limits_leave(t->limits, from);
 		return;
 	}
-	c->conn.remote = from;
+	c->conn.remote = *from;
 	c->limited = true;
 	error = start_session(c);
 	if (error == 0)
@@ -362,7 +360,7 @@ static void stop_listening(struct tunnel *t)
 {
 	for (int i = 0; i < 2; i++) {
 		if (t->listeners[i]) {
-			evconnlistener_free(t->listeners[i]);
+			acceptor_free(t->listeners[i]);
 			conn_end(t->env->conns, &t->listen_conns[i], "closed");
 		}
 		t->listeners[i] = NULL;
@@ -372,18 +370,17 @@ static void stop_listening(struct tunnel *t)
 
 static int listen_on(struct tunnel *t, int i, const struct addr *a)
 {
-	int fd = net_listen_tcp(a, BACKLOG);
+	int fd = net_listen_tcp(a, BACKLOG), error;
+	struct addr local;
 
 	if (fd < 0)
 		return fd;
-	t->listeners[i] = evconnlistener_new(loop_base(t->env->loop), on_accept, t,
-					     LEV_OPT_CLOSE_ON_FREE, 0, fd);
-	if (!t->listeners[i]) {
-		close(fd);
-		return -ENOMEM;
-	}
+	local = net_local_addr(fd);
+	t->listeners[i] = acceptor_new(t->env, fd, on_accept, t, &error);
+	if (!t->listeners[i])
+		return error;
 	t->listen_conns[i] = (struct conn){ .kind = CONN_LISTENER, .transport = CONN_TCP };
-	t->listen_conns[i].local = net_local_addr(fd);
+	t->listen_conns[i].local = local;
 	t->listen_conns[i].state = "listening";
 	slice_copy(t->listen_conns[i].zone, CONN_ZONE_BYTES, SLICE("tunnel"));
 	return conn_add(t->env->conns, &t->listen_conns[i]);

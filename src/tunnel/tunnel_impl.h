@@ -26,7 +26,7 @@
 #define TUNNEL_MAX_REFUSED  3 /* things asked that are not for C or E; then the connection ends */
 #define TUNNEL_WHY_BYTES    160
 
-struct evconnlistener;
+struct acceptor;
 struct event;
 struct ssh_conn;
 struct tunnel;
@@ -90,7 +90,7 @@ struct tunnel {
 	uint64_t n_refused_keys;
 	/* E: */
 	ssh_bind bind;
-	struct evconnlistener *listeners[2]; /* IPv4, IPv6 */
+	struct acceptor *listeners[2]; /* IPv4, IPv6 */
 	struct conn listen_conns[2];
 	struct addr listening;
 	struct net_limits *limits;
