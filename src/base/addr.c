@@ -196,53 +196,97 @@ bool addr_in_prefix(const struct addr *a, const struct addr_prefix *p)
 }
 
 struct class_row {
-	const char *prefix;
+	struct addr_prefix prefix;
 	enum addr_class class;
 };
 
+#define IP4_ROW(bits_, class_, ...)                                                      \
+	{                                                                                \
+		{ { .ip = { __VA_ARGS__ }, .family = ADDR_IP4 }, .bits = bits_ }, class_ \
+	}
+#define IP6_ROW(bits_, class_, ...)                                                      \
+	{                                                                                \
+		{ { .ip = { __VA_ARGS__ }, .family = ADDR_IP6 }, .bits = bits_ }, class_ \
+	}
+
 /* First match wins. RFC 6890 and its registry. */
 static const struct class_row class_rows[] = {
-	{ "0.0.0.0/32", ADDR_UNSPECIFIED },
-	{ "0.0.0.0/8", ADDR_RESERVED },
-	{ "127.0.0.0/8", ADDR_LOOPBACK },
-	{ "169.254.0.0/16", ADDR_LINK_LOCAL },
-	{ "10.0.0.0/8", ADDR_PRIVATE },
-	{ "172.16.0.0/12", ADDR_PRIVATE },
-	{ "192.168.0.0/16", ADDR_PRIVATE },
-	{ "100.64.0.0/10", ADDR_PRIVATE },
-	{ "192.0.0.0/24", ADDR_RESERVED },
-	{ "224.0.0.0/4", ADDR_MULTICAST },
-	{ "255.255.255.255/32", ADDR_BROADCAST },
-	{ "240.0.0.0/4", ADDR_RESERVED },
-	{ "::/128", ADDR_UNSPECIFIED },
-	{ "::1/128", ADDR_LOOPBACK },
-	{ "fe80::/10", ADDR_LINK_LOCAL },
-	{ "fc00::/7", ADDR_PRIVATE },
-	{ "ff00::/8", ADDR_MULTICAST },
-	{ "100::/64", ADDR_RESERVED },
-	{ "fec0::/10", ADDR_PRIVATE },
-	{ "64:ff9b:1::/48", ADDR_RESERVED },
-	{ "2001::/32", ADDR_RESERVED },
-	{ "198.18.0.0/15", ADDR_RESERVED },
+	IP4_ROW(32, ADDR_UNSPECIFIED, 0),
+	IP4_ROW(8, ADDR_RESERVED, 0),
+	IP4_ROW(8, ADDR_LOOPBACK, 127),
+	IP4_ROW(16, ADDR_LINK_LOCAL, 169, 254),
+	IP4_ROW(8, ADDR_PRIVATE, 10),
+	IP4_ROW(12, ADDR_PRIVATE, 172, 16),
+	IP4_ROW(16, ADDR_PRIVATE, 192, 168),
+	IP4_ROW(10, ADDR_PRIVATE, 100, 64),
+	IP4_ROW(24, ADDR_RESERVED, 192, 0, 0),
+	IP4_ROW(15, ADDR_RESERVED, 198, 18),
+	IP4_ROW(4, ADDR_MULTICAST, 224),
+	IP4_ROW(32, ADDR_BROADCAST, 255, 255, 255, 255),
+	IP4_ROW(4, ADDR_RESERVED, 240),
+	IP6_ROW(128, ADDR_UNSPECIFIED, 0),
+	IP6_ROW(128, ADDR_LOOPBACK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+	IP6_ROW(10, ADDR_LINK_LOCAL, 0xfe, 0x80),
+	IP6_ROW(10, ADDR_PRIVATE, 0xfe, 0xc0),
+	IP6_ROW(7, ADDR_PRIVATE, 0xfc),
+	IP6_ROW(8, ADDR_MULTICAST, 0xff),
+	IP6_ROW(64, ADDR_RESERVED, 1, 0),
+	IP6_ROW(48, ADDR_RESERVED, 0, 0x64, 0xff, 0x9b, 0, 1),
+	IP6_ROW(32, ADDR_RESERVED, 0x20, 0x01),
 };
 
-/* The IPv4 address inside an IPv6 form that routes or translates to it: IPv4-compatible
- * (::a.b.c.d), IPv4-translated (::ffff:0:a.b.c.d), 6to4 (2002::/16), NAT64 (64:ff9b::/96). False
- * when there is none, as for :: and ::1. */
-static bool embedded_ip4(const struct addr *a, struct addr *out)
+/* Where the four bytes are; NULL: nowhere. */
+static const uint8_t *embedded_bytes(const uint8_t ip[16])
 {
 	static const uint8_t zero[15], nat64[12] = { 0, 0x64, 0xff, 0x9b };
 	static const uint8_t siit[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
+	if (ip[0] == 0x20 && ip[1] == 0x02)
+		return ip + 2;
+	if (memcmp(ip, nat64, 12) == 0 || memcmp(ip, siit, 12) == 0)
+		return ip + 12;
+	if (memcmp(ip, zero, 12) == 0)
+		return memcmp(ip, zero, 15) != 0 || ip[15] > 1 ? ip + 12 : NULL;
+	/* The interface id of ISATAP: the first bits may be set or not. */
+	if ((ip[8] & 0xfd) == 0 && ip[9] == 0 && ip[10] == 0x5e && ip[11] == 0xfe)
+		return ip + 12;
+	return NULL;
+}
+
+/* RFC 6052 2.2: a /48 prefix, 16 bits, a zero byte, 16 bits, a suffix of zeros. */
+static bool nat64_48(const uint8_t ip[16], uint8_t out[4])
+{
+	static const uint8_t prefix[6] = { 0, 0x64, 0xff, 0x9b, 0, 1 }, zero[5];
+
+	if (memcmp(ip, prefix, sizeof(prefix)) != 0)
+		return false;
+	memcpy(out, ip + 12, 4);
+	if (ip[8] == 0 && memcmp(ip + 11, zero, sizeof(zero)) == 0) {
+		memcpy(out, ip + 6, 2);
+		memcpy(out + 2, ip + 9, 2);
+	}
+	return true;
+}
+
+bool addr_embedded_ip4(const struct addr *a, struct addr *out)
+{
+	static const uint8_t teredo[4] = { 0x20, 0x01 };
+	const uint8_t *at;
+	uint8_t ip[4];
+
 	if (a->family != ADDR_IP6)
 		return false;
-	if (a->ip[0] == 0x20 && a->ip[1] == 0x02)
-		*out = make(a->ip + 2, 4, 0);
-	else if (memcmp(a->ip, nat64, 12) == 0 || memcmp(a->ip, siit, 12) == 0 ||
-		 (memcmp(a->ip, zero, 12) == 0 && (memcmp(a->ip, zero, 15) != 0 || a->ip[15] > 1)))
-		*out = make(a->ip + 12, 4, 0);
-	else
-		return false;
+	at = embedded_bytes(a->ip);
+	if (memcmp(a->ip, teredo, sizeof(teredo)) == 0) {
+		/* RFC 4380 4: the client's address is written with every bit turned. */
+		for (size_t i = 0; i < 4; i++)
+			ip[i] = (uint8_t)~a->ip[12 + i];
+	} else if (!nat64_48(a->ip, ip)) {
+		if (!at)
+			return false;
+		memcpy(ip, at, 4);
+	}
+	*out = make(ip, 4, 0);
 	return true;
 }
 
@@ -252,15 +296,11 @@ enum addr_class addr_class(const struct addr *a)
 
 	if (a->family == ADDR_NONE)
 		return ADDR_UNSPECIFIED;
-	if (embedded_ip4(a, &inner))
-		return addr_class(&inner);
 	for (size_t i = 0; i < sizeof(class_rows) / sizeof(class_rows[0]); i++) {
-		struct addr_prefix p;
-
-		if (addr_prefix_parse(slice_of(class_rows[i].prefix), &p) && addr_in_prefix(a, &p))
+		if (addr_in_prefix(a, &class_rows[i].prefix))
 			return class_rows[i].class;
 	}
-	return ADDR_GLOBAL;
+	return addr_embedded_ip4(a, &inner) ? addr_class(&inner) : ADDR_GLOBAL;
 }
 
 const char *addr_class_str(enum addr_class c)

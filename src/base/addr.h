@@ -58,6 +58,14 @@ const char *addr_host_str(const struct addr *a, char buf[ADDR_STR_BYTES]);
 bool addr_eq(const struct addr *a, const struct addr *b);
 bool addr_ip_eq(const struct addr *a, const struct addr *b);
 bool addr_in_prefix(const struct addr *a, const struct addr_prefix *p);
+/* The IPv4 address (port 0) that an IPv6 address carries, so that what is reached by it can be
+ * judged: compatible (::a.b.c.d, but not :: and ::1), translated (::ffff:0:a.b.c.d, RFC 2765), 6to4
+ * (2002::/16), NAT64 (64:ff9b::/96; 64:ff9b:1::/48, RFC 8215, where it is in the last four bytes
+ * unless they fit the /48 layout of RFC 6052 2.2), the client of Teredo (2001::/32), ISATAP (RFC
+ * 5214 6.1). Mapped addresses are IPv4 already. False when there is none. */
+bool addr_embedded_ip4(const struct addr *a, struct addr *out);
+/* The class of the address as it stands; a global one that carries an IPv4 address has the class of
+ * that. */
 enum addr_class addr_class(const struct addr *a);
 const char *addr_class_str(enum addr_class c);
 /* The bytes to use as a hash key. */

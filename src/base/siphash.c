@@ -1,5 +1,6 @@
 #include "base/siphash.h"
 
+#include <endian.h>
 #include <string.h>
 
 struct state {
@@ -27,7 +28,15 @@ static void rounds(struct state *s, int n)
 	}
 }
 
-static uint64_t load_le(const uint8_t *p, size_t n)
+static uint64_t load_word(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+static uint64_t load_rest(const uint8_t *p, size_t n)
 {
 	uint64_t v = 0;
 
@@ -38,20 +47,20 @@ static uint64_t load_le(const uint8_t *p, size_t n)
 
 uint64_t siphash(const uint8_t key[16], const void *data, size_t n)
 {
-	uint64_t k0 = load_le(key, 8), k1 = load_le(key + 8, 8);
+	uint64_t k0 = load_word(key), k1 = load_word(key + 8);
 	struct state s = { k0 ^ 0x736f6d6570736575ULL, k1 ^ 0x646f72616e646f6dULL,
 			   k0 ^ 0x6c7967656e657261ULL, k1 ^ 0x7465646279746573ULL };
 	const uint8_t *p = data;
 	size_t left = n;
 
 	for (; left >= 8; p += 8, left -= 8) {
-		uint64_t m = load_le(p, 8);
+		uint64_t m = load_word(p);
 
 		s.v3 ^= m;
 		rounds(&s, 2);
 		s.v0 ^= m;
 	}
-	uint64_t last = (uint64_t)n << 56 | (left ? load_le(p, left) : 0);
+	uint64_t last = (uint64_t)n << 56 | (left ? load_rest(p, left) : 0);
 
 	s.v3 ^= last;
 	rounds(&s, 2);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/json_strict.h"
+
 #define LENGTH_BYTES 4
 #define MIN_STATUS   (-4095) /* the range of errno in the kernel's own return values */
 
@@ -46,32 +48,6 @@ static uint32_t get_u32(const char *p)
 	const unsigned char *u = (const unsigned char *)p;
 
 	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
-}
-
-/* The parser recurses: depth is bounded before it sees a byte. */
-static bool too_deep(struct slice json)
-{
-	unsigned depth = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < json.n; i++) {
-		char c = json.p[i];
-
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
-		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > CONTROL_MAX_DEPTH)
-				return true;
-		} else if ((c == '}' || c == ']') && depth > 0) {
-			depth--;
-		}
-	}
-	return false;
 }
 
 static bool is_identifier(const char *s)
@@ -246,7 +222,6 @@ static const char *decode_object(const json_t *root, size_t whole, struct contro
 int control_msg_decode(struct slice bytes, struct control_msg *out, size_t *used, const char **why)
 {
 	struct slice json;
-	json_error_t error;
 	json_t *root;
 	uint32_t n;
 
@@ -264,14 +239,9 @@ int control_msg_decode(struct slice bytes, struct control_msg *out, size_t *used
 		return 0;
 	*used = LENGTH_BYTES + n;
 	json = (struct slice){ bytes.p + LENGTH_BYTES, n };
-	if (too_deep(json)) {
-		*why = "nested too deeply";
-		return -EPROTO;
-	}
-	root = json_loadb(json.p, json.n, JSON_REJECT_DUPLICATES, &error);
-	*why = root						     ? decode_object(root, n, out)
-	       : json_error_code(&error) == json_error_duplicate_key ? "duplicate members"
-								     : "not JSON";
+	root = json_strict_parse(json, CONTROL_MAX_DEPTH, why);
+	if (root)
+		*why = decode_object(root, n, out);
 	json_decref(root);
 	if (!*why)
 		return 1;

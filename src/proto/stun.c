@@ -199,6 +199,63 @@ bool stun_attr_error(const struct stun_attr *a, unsigned *code, struct slice *re
 	return true;
 }
 
+bool stun_attr_u8(const struct stun_attr *a, uint8_t *out)
+{
+	if (a->n != 4)
+		return false;
+	*out = a->p[0];
+	return true;
+}
+
+bool stun_attr_channel(const struct stun_attr *a, uint16_t *out)
+{
+	if (a->n != 4)
+		return false;
+	*out = get16(a->p);
+	return true;
+}
+
+bool stun_attr_even_port(const struct stun_attr *a, bool *reserve)
+{
+	if (a->n != 1)
+		return false;
+	*reserve = (a->p[0] & 0x80) != 0;
+	return true;
+}
+
+bool stun_attr_algorithms(const struct stun_attr *a, uint16_t *out, size_t max, size_t *n)
+{
+	size_t n_written = 0, at = 0;
+
+	/* Each has a number, the length of its parameters, and those, padded to four (14.11). */
+	while (at < a->n) {
+		size_t left = a->n - at, params;
+
+		if (left < 4)
+			return false;
+		params = get16(a->p + at + 2);
+		if (params > left - 4)
+			return false;
+		if (n_written < max)
+			out[n_written++] = get16(a->p + at);
+		params = (params + 3) & ~(size_t)3;
+		at += 4 + (params < left - 4 ? params : left - 4);
+	}
+	*n = n_written;
+	return at > 0;
+}
+
+bool stun_attr_algorithm(const struct stun_attr *a, uint16_t *out)
+{
+	size_t params = a->n < 4 ? 0 : get16(a->p + 2);
+
+	/* Nothing but padding behind the parameters. */
+	if (a->n < 4 + params || a->n > 4 + ((params + 3) & ~(size_t)3))
+		return false;
+	*out = get16(a->p);
+	return true;
+}
+
 static bool contains(const uint16_t *types, size_t n, uint16_t type)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -28,6 +28,10 @@ enum stun_method {
 	STUN_METHOD_DATA = 0x007,
 	STUN_METHOD_CREATE_PERMISSION = 0x008,
 	STUN_METHOD_CHANNEL_BIND = 0x009,
+	/* RFC 6062 */
+	STUN_METHOD_CONNECT = 0x00a,
+	STUN_METHOD_CONNECTION_BIND = 0x00b,
+	STUN_METHOD_CONNECTION_ATTEMPT = 0x00c,
 };
 
 enum stun_attr_type {
@@ -54,10 +58,12 @@ enum stun_attr_type {
 	STUN_ATTR_RESERVATION_TOKEN = 0x0022,
 	STUN_ATTR_PRIORITY = 0x0024,
 	STUN_ATTR_USE_CANDIDATE = 0x0025,
+	STUN_ATTR_CONNECTION_ID = 0x002a, /* RFC 6062 */
 	STUN_ATTR_ADDITIONAL_ADDRESS_FAMILY = 0x8000,
 	STUN_ATTR_ADDRESS_ERROR_CODE = 0x8001,
 	STUN_ATTR_PASSWORD_ALGORITHMS = 0x8002,
 	STUN_ATTR_ALTERNATE_DOMAIN = 0x8003,
+	STUN_ATTR_ICMP = 0x8004,
 	STUN_ATTR_SOFTWARE = 0x8022,
 	STUN_ATTR_ALTERNATE_SERVER = 0x8023,
 	STUN_ATTR_FINGERPRINT = 0x8028,
@@ -77,11 +83,21 @@ enum stun_code {
 	STUN_CODE_WRONG_CREDENTIALS = 441,
 	STUN_CODE_UNSUPPORTED_TRANSPORT = 442,
 	STUN_CODE_PEER_FAMILY_MISMATCH = 443,
+	STUN_CODE_CONNECTION_EXISTS = 446, /* RFC 6062 */
+	STUN_CODE_CONNECTION_FAILED = 447,
 	STUN_CODE_QUOTA_REACHED = 486,
 	STUN_CODE_ROLE_CONFLICT = 487,
 	STUN_CODE_SERVER_ERROR = 500,
 	STUN_CODE_INSUFFICIENT_CAPACITY = 508,
 };
+
+/* REQUESTED-TRANSPORT, RFC 8656 18.8: protocol numbers of IP. */
+enum stun_transport { STUN_TRANSPORT_TCP = 6, STUN_TRANSPORT_UDP = 17 };
+/* Address families of RFC 8489 14.1, RFC 8656 18.6, 18.11, 18.12. */
+enum stun_family { STUN_FAMILY_IP4 = 1, STUN_FAMILY_IP6 = 2 };
+
+/* Password algorithms, RFC 8489 18.5.1. Neither has parameters. */
+enum stun_algorithm { STUN_ALGORITHM_MD5 = 1, STUN_ALGORITHM_SHA256 = 2 };
 
 /* A decoded message: a view into the caller's datagram. */
 struct stun_msg {
@@ -122,6 +138,19 @@ bool stun_attr_addr(const struct stun_attr *a, struct addr *out);
 bool stun_attr_xor_addr(const struct stun_msg *m, const struct stun_attr *a, struct addr *out);
 /* code 300-699; reason points into the message. */
 bool stun_attr_error(const struct stun_attr *a, unsigned *code, struct slice *reason);
+
+/* The family of REQUESTED-ADDRESS-FAMILY and ADDITIONAL-ADDRESS-FAMILY (the first byte), the
+ * protocol of REQUESTED-TRANSPORT: any value, the caller answers 440 or 442. */
+bool stun_attr_u8(const struct stun_attr *a, uint8_t *out);
+/* CHANNEL-NUMBER: any value. */
+bool stun_attr_channel(const struct stun_attr *a, uint16_t *out);
+/* EVEN-PORT, RFC 8656 18.7: is the R bit set? One byte. */
+bool stun_attr_even_port(const struct stun_attr *a, bool *reserve);
+/* PASSWORD-ALGORITHM: exactly one, with parameters that are not looked at. Any number. */
+bool stun_attr_algorithm(const struct stun_attr *a, uint16_t *out);
+/* PASSWORD-ALGORITHMS: at most max of the numbers are written. False when it is malformed or empty.
+ */
+bool stun_attr_algorithms(const struct stun_attr *a, uint16_t *out, size_t max, size_t *n);
 
 /* Comprehension-required attributes (type under 0x8000) not in known[n_known], each once, at most
  * max: the list for a 420 (RFC 8489 6.3.1). Returns how many were written. */
@@ -168,6 +197,20 @@ void stun_build_xor_addr(struct stun_build *b, uint16_t type, const struct addr 
 /* ERROR-CODE; reason NULL takes the usual phrase of the code. code 300-699. */
 void stun_build_error(struct stun_build *b, unsigned code, const char *reason);
 void stun_build_unknown(struct stun_build *b, const uint16_t *types, size_t n);
+/* CHANNEL-NUMBER, with its reserved bytes. */
+void stun_build_channel(struct stun_build *b, uint16_t number);
+/* PASSWORD-ALGORITHMS in the order of preference (RFC 8489 14.11), and the one that a client chose
+ * (14.12). Without parameters. */
+void stun_build_algorithms(struct stun_build *b, const uint16_t *algorithms, size_t n);
+void stun_build_algorithm(struct stun_build *b, uint16_t algorithm);
+/* ADDRESS-ERROR-CODE, RFC 8656 18.12: why the relay of one of two families was not made. reason
+ * NULL takes the usual phrase. */
+void stun_build_address_error(struct stun_build *b, enum stun_family family, unsigned code,
+			      const char *reason);
+/* ICMP, RFC 8656 18.13. data: the MTU of "too big" messages, else 0. */
+void stun_build_icmp(struct stun_build *b, uint8_t type, uint8_t code, uint32_t data);
+/* The usual phrase of a code, "Error" for unknown ones. */
+const char *stun_code_reason(unsigned code);
 /* SOFTWARE, USERNAME, PRIORITY, USE-CANDIDATE, ICE-CONTROLLED and ICE-CONTROLLING. */
 void stun_build_software(struct stun_build *b, struct slice s);
 void stun_build_username(struct stun_build *b, struct slice s);

@@ -24,6 +24,8 @@ static const struct code_row codes[] = {
 	{ STUN_CODE_WRONG_CREDENTIALS, "Wrong Credentials" },
 	{ STUN_CODE_UNSUPPORTED_TRANSPORT, "Unsupported Transport Protocol" },
 	{ STUN_CODE_PEER_FAMILY_MISMATCH, "Peer Address Family Mismatch" },
+	{ STUN_CODE_CONNECTION_EXISTS, "Connection Already Exists" },
+	{ STUN_CODE_CONNECTION_FAILED, "Connection Timeout or Failure" },
 	{ STUN_CODE_QUOTA_REACHED, "Allocation Quota Reached" },
 	{ STUN_CODE_ROLE_CONFLICT, "Role Conflict" },
 	{ STUN_CODE_SERVER_ERROR, "Server Error" },
@@ -179,7 +181,7 @@ void stun_build_xor_addr(struct stun_build *b, uint16_t type, const struct addr 
 	build_addr(b, type, a, b->failed ? no_mask : b->p + 4);
 }
 
-static const char *code_reason(unsigned code)
+const char *stun_code_reason(unsigned code)
 {
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		if (codes[i].code == code)
@@ -188,19 +190,62 @@ static const char *code_reason(unsigned code)
 	return "Error";
 }
 
-void stun_build_error(struct stun_build *b, unsigned code, const char *reason)
+/* ERROR-CODE and ADDRESS-ERROR-CODE differ in the type and the first byte. */
+static void build_code(struct stun_build *b, uint16_t type, uint8_t first, unsigned code,
+		       const char *reason)
 {
-	struct slice text = slice_of(reason ? reason : code_reason(code));
+	struct slice text = slice_of(reason ? reason : stun_code_reason(code));
 	uint8_t *p;
 
 	if (code < 300 || code > 699 || text.n > TEXT_MAX || b->sealed)
 		b->failed = true;
-	p = append(b, STUN_ATTR_ERROR_CODE, 4 + text.n);
+	p = append(b, type, 4 + text.n);
 	if (!p)
 		return;
+	p[0] = first;
 	p[2] = (uint8_t)(code / 100);
 	p[3] = (uint8_t)(code % 100);
 	memcpy(p + 4, text.p, text.n);
+}
+
+void stun_build_error(struct stun_build *b, unsigned code, const char *reason)
+{
+	build_code(b, STUN_ATTR_ERROR_CODE, 0, code, reason);
+}
+
+void stun_build_address_error(struct stun_build *b, enum stun_family family, unsigned code,
+			      const char *reason)
+{
+	build_code(b, STUN_ATTR_ADDRESS_ERROR_CODE, (uint8_t)family, code, reason);
+}
+
+void stun_build_icmp(struct stun_build *b, uint8_t type, uint8_t code, uint32_t data)
+{
+	uint8_t raw[8] = { 0, 0, type, code };
+
+	put32(raw + 4, data);
+	stun_build_attr(b, STUN_ATTR_ICMP, raw, sizeof(raw));
+}
+
+void stun_build_channel(struct stun_build *b, uint16_t number)
+{
+	stun_build_u32(b, STUN_ATTR_CHANNEL_NUMBER, (uint32_t)number << 16);
+}
+
+void stun_build_algorithms(struct stun_build *b, const uint16_t *algorithms, size_t n)
+{
+	uint8_t *p;
+
+	if (b->sealed || n > UINT16_MAX / 4)
+		b->failed = true;
+	p = append(b, STUN_ATTR_PASSWORD_ALGORITHMS, 4 * n);
+	for (size_t i = 0; p && i < n; i++)
+		put16(p + 4 * i, algorithms[i]);
+}
+
+void stun_build_algorithm(struct stun_build *b, uint16_t algorithm)
+{
+	stun_build_u32(b, STUN_ATTR_PASSWORD_ALGORITHM, (uint32_t)algorithm << 16);
 }
 
 void stun_build_unknown(struct stun_build *b, const uint16_t *types, size_t n)

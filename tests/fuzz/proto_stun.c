@@ -10,9 +10,13 @@ static void read_values(const struct stun_msg *m, const struct stun_attr *a)
 {
 	struct slice reason;
 	struct addr addr;
+	uint16_t algorithms[4], v16;
+	size_t n_algorithms = 0;
 	unsigned code;
 	uint32_t v32;
 	uint64_t v64;
+	uint8_t v8;
+	bool reserve;
 
 	if (a->p < m->p || a->p + a->n > m->p + m->n)
 		abort();
@@ -21,6 +25,15 @@ static void read_values(const struct stun_msg *m, const struct stun_attr *a)
 	stun_attr_addr(a, &addr);
 	stun_attr_xor_addr(m, a, &addr);
 	stun_attr_error(a, &code, &reason);
+	stun_attr_u8(a, &v8);
+	stun_attr_channel(a, &v16);
+	stun_attr_even_port(a, &reserve);
+	if (stun_attr_algorithms(a, algorithms, 4, &n_algorithms) &&
+	    (n_algorithms == 0 || n_algorithms > 4))
+		abort();
+	/* One is a list of one. */
+	if (stun_attr_algorithm(a, &v16) && (n_algorithms != 1 || algorithms[0] != v16))
+		abort();
 }
 
 /* The same message built anew must decode to the same attributes and pass every check. */

@@ -265,6 +265,13 @@ static void test_class(void **state)
 		{ "2002:7f00:1::", ADDR_LOOPBACK },
 		{ "2002:a9fe:a9fe::1", ADDR_LINK_LOCAL },
 		{ "2002:808:808::1", ADDR_GLOBAL },
+		{ "2001:db8::5efe:10.0.0.1", ADDR_PRIVATE },
+		{ "2001:db8::200:5efe:127.0.0.1", ADDR_LOOPBACK },
+		{ "2001:db8::5efe:8.8.8.8", ADDR_GLOBAL },
+		/* What carries it has a class of its own. */
+		{ "fe80::5efe:8.8.8.8", ADDR_LINK_LOCAL },
+		{ "fc00::5efe:8.8.8.8", ADDR_PRIVATE },
+		{ "2001:0:808:808::f7f7:f7f7", ADDR_RESERVED },
 	};
 	struct addr none = { 0 };
 
@@ -279,12 +286,77 @@ static void test_class(void **state)
 	assert_string_equal(addr_class_str(ADDR_RESERVED), "reserved");
 }
 
+static void test_embedded(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "::10.1.2.3", "10.1.2.3" },
+		{ "::2", "0.0.0.2" },
+		{ "::ffff", "0.0.255.255" },
+		{ "::ffff:0:10.1.2.3", "10.1.2.3" },
+		{ "2002:a01:203::", "10.1.2.3" },
+		{ "2002:a01:203:1::9", "10.1.2.3" },
+		{ "64:ff9b::10.1.2.3", "10.1.2.3" },
+		{ "64:ff9b:1::10.1.2.3", "10.1.2.3" },
+		{ "64:ff9b:1:abcd:1:2:10.1.2.3", "10.1.2.3" },
+		{ "64:ff9b:1:a01:2:300::", "10.1.2.3" },     /* RFC 6052 2.2, /48 */
+		{ "64:ff9b:1:c000:2:2100::", "192.0.2.33" }, /* its example */
+		{ "64:ff9b:1:a01:102:300::", "0.0.0.0" },    /* its byte of zeros is none */
+		{ "64:ff9b:1:a01:2:300::1", "0.0.0.1" },
+		{ "2001::", "255.255.255.255" },
+		{ "2001:0:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45" }, /* RFC 4380 */
+		{ "2001:0:808:808:0:f227:80ff:fffe", "127.0.0.1" },
+		{ "2001:db8::5efe:10.1.2.3", "10.1.2.3" },
+		{ "fe80::5efe:10.1.2.3", "10.1.2.3" },
+		{ "2001:db8::200:5efe:10.1.2.3", "10.1.2.3" },
+	};
+	static const char *const none[] = {
+		"::",
+		"::1",
+		"10.1.2.3",
+		"::ffff:10.1.2.3",
+		"2001:db8::1",
+		"2001:db8::a01:203",
+		"2001:1::a01:203",
+		"2003:a01:203::",
+		"64:ff9a::10.1.2.3",
+		"64:ff9b:0:1::10.1.2.3",
+		"64:ff9b:2::10.1.2.3",
+		"::1:ffff:0:10.1.2.3",
+		"::fffe:0:10.1.2.3",
+		"2001:db8::100:5efe:10.1.2.3",
+		"2001:db8::5eff:10.1.2.3",
+		"2001:db8::2:5efe:10.1.2.3",
+		"::1:0:10.1.2.3",
+	};
+	struct addr empty = { 0 }, out, want;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct addr a = ip(rows[i][0]);
+		char text[ADDR_STR_BYTES];
+
+		a.port = 80;
+		if (!addr_embedded_ip4(&a, &out))
+			fail_msg("nothing in %s", rows[i][0]);
+		want = ip(rows[i][1]);
+		if (!addr_eq(&out, &want))
+			fail_msg("%s in %s", addr_str(&out, text), rows[i][0]);
+	}
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		struct addr a = ip(none[i]);
+
+		if (addr_embedded_ip4(&a, &out))
+			fail_msg("something in %s", none[i]);
+	}
+	assert_false(addr_embedded_ip4(&empty, &out));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse_ip), cmocka_unit_test(test_parse_port),
 		cmocka_unit_test(test_strings),	 cmocka_unit_test(test_sockaddr),
 		cmocka_unit_test(test_prefix),	 cmocka_unit_test(test_class),
+		cmocka_unit_test(test_embedded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -576,6 +576,206 @@ static void test_build(void **state)
 	}
 }
 
+/* What TURN adds (RFC 8656 section 18, RFC 6062 section 6, RFC 8489 14.11 and 14.12). */
+static void build_turn(struct stun_build *b, uint8_t *p, size_t cap)
+{
+	static const uint16_t algorithms[] = { STUN_ALGORITHM_SHA256, STUN_ALGORITHM_MD5 };
+
+	stun_build_start(b, p, cap, STUN_CLASS_INDICATION, STUN_METHOD_CONNECTION_ATTEMPT, tid);
+	stun_build_u32(b, STUN_ATTR_CONNECTION_ID, 0x01020304);
+	stun_build_channel(b, 0x4005);
+	stun_build_algorithms(b, algorithms, 2);
+	stun_build_algorithm(b, STUN_ALGORITHM_SHA256);
+	stun_build_address_error(b, STUN_FAMILY_IP6, 440, NULL);
+	stun_build_icmp(b, 3, 4, 1400);
+}
+
+static void test_turn(void **state)
+{
+	uint16_t v16, list[4] = { 0 };
+	struct stun_build b;
+	struct slice reason;
+	struct stun_attr a;
+	struct stun_msg m;
+	unsigned code;
+	uint8_t p[200];
+	size_t n, n_list;
+
+	build_turn(&b, p, sizeof(p));
+	n = stun_build_end(&b);
+	assert_int_equal(stun_decode(p, n, &m), 0);
+	assert_int_equal(m.class, STUN_CLASS_INDICATION);
+	assert_int_equal(m.method, 0x00c);
+	assert_true(slice_eq(attr_slice(&m, 0x002a), SLICE("\x01\x02\x03\x04")));
+	assert_true(slice_eq(attr_slice(&m, 0x000c), SLICE("\x40\x05\0\0")));
+	assert_true(slice_eq(attr_slice(&m, 0x8002), SLICE("\0\x02\0\0\0\x01\0\0")));
+	assert_true(slice_eq(attr_slice(&m, 0x001d), SLICE("\0\x02\0\0")));
+	assert_true(slice_eq(attr_slice(&m, 0x8001), SLICE("\x02\0\x04\x28"
+							   "Address Family not Supported")));
+	assert_true(slice_eq(attr_slice(&m, 0x8004), SLICE("\0\0\x03\x04\0\0\x05\x78")));
+	assert_true(stun_attr_find(&m, STUN_ATTR_CHANNEL_NUMBER, &a) &&
+		    stun_attr_channel(&a, &v16));
+	assert_int_equal(v16, 0x4005);
+	assert_true(stun_attr_find(&m, STUN_ATTR_PASSWORD_ALGORITHMS, &a));
+	assert_true(stun_attr_algorithms(&a, list, 4, &n_list));
+	assert_int_equal(n_list, 2);
+	assert_int_equal(list[0], 2);
+	assert_int_equal(list[1], 1);
+	assert_true(stun_attr_algorithms(&a, list, 1, &n_list) && n_list == 1);
+	assert_true(stun_attr_find(&m, STUN_ATTR_PASSWORD_ALGORITHM, &a));
+	assert_true(stun_attr_algorithm(&a, &v16) && v16 == 2);
+	assert_true(stun_attr_find(&m, STUN_ATTR_ADDRESS_ERROR_CODE, &a));
+	assert_true(stun_attr_error(&a, &code, &reason) && code == 440);
+	for (size_t cap = 0; cap < n; cap++) {
+		uint8_t *small = malloc(cap ? cap : 1);
+
+		build_turn(&b, small, cap);
+		assert_int_equal(stun_build_end(&b), 0);
+		free(small);
+	}
+	/* None of them behind the integrity. */
+	for (int i = 0; i < 5; i++) {
+		stun_build_start(&b, p, sizeof(p), STUN_CLASS_ERROR, STUN_METHOD_ALLOCATE, tid);
+		stun_build_integrity(&b, PASSWORD);
+		if (i == 0)
+			stun_build_channel(&b, 0x4000);
+		if (i == 1)
+			stun_build_algorithms(&b, list, 1);
+		if (i == 2)
+			stun_build_algorithm(&b, 1);
+		if (i == 3)
+			stun_build_address_error(&b, STUN_FAMILY_IP4, 508, NULL);
+		if (i == 4)
+			stun_build_icmp(&b, 3, 4, 0);
+		assert_int_equal(stun_build_end(&b), 0);
+	}
+}
+
+static void test_turn_values(void **state)
+{
+	static const struct {
+		const char *hex;
+		int n; /* -1: malformed */
+		uint16_t first;
+		bool one; /* good as PASSWORD-ALGORITHM */
+	} rows[] = {
+		{ "", -1, 0, false },
+		{ "0002", -1, 0, false },
+		{ "00020000", 1, 2, true },
+		{ "00010000", 1, 1, true },
+		{ "0002000000010000", 2, 2, false },
+		{ "000900050102030405000000", 1, 9, true }, /* parameters, padded */
+		{ "00090005010203040500000000020000", 2, 9, false },
+		{ "0009000501020304050000", 1, 9, true },
+		{ "000900050102030405", 1, 9, true },
+		{ "0009000501020304", -1, 0, false },
+		{ "000200000001", -1, 0, false },
+		{ "0002000000010004", -1, 0, false },
+		{ "0002ffff", -1, 0, false },
+	};
+	uint16_t list[4], v16;
+	struct stun_attr a;
+	uint8_t v8;
+	bool reserve;
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool good;
+
+		a.p = unhex(rows[i].hex, &a.n);
+		good = stun_attr_algorithms(&a, list, 4, &n);
+		if (good != (rows[i].n >= 0))
+			fail_msg("%s", rows[i].hex);
+		if (good) {
+			assert_int_equal(n, rows[i].n);
+			assert_int_equal(list[0], rows[i].first);
+		}
+		assert_int_equal(stun_attr_algorithm(&a, &v16), rows[i].one);
+		if (rows[i].one)
+			assert_int_equal(v16, rows[i].first);
+		free((void *)a.p);
+	}
+	for (size_t len = 0; len <= 8; len++) {
+		uint8_t *exact = malloc(len ? len : 1);
+
+		memset(exact, 0x81, len);
+		a = (struct stun_attr){ .p = exact, .n = len };
+		assert_int_equal(stun_attr_u8(&a, &v8), len == 4);
+		assert_int_equal(stun_attr_channel(&a, &v16), len == 4);
+		assert_int_equal(stun_attr_even_port(&a, &reserve), len == 1);
+		free(exact);
+	}
+	a = (struct stun_attr){ .p = (const uint8_t *)"\x11\0\0\0", .n = 4 };
+	assert_true(stun_attr_u8(&a, &v8) && v8 == STUN_TRANSPORT_UDP);
+	a = (struct stun_attr){ .p = (const uint8_t *)"\x7f", .n = 1 };
+	assert_true(stun_attr_even_port(&a, &reserve) && !reserve);
+	a.p = (const uint8_t *)"\x80";
+	assert_true(stun_attr_even_port(&a, &reserve) && reserve);
+}
+
+static void test_reasons(void **state)
+{
+	static const struct {
+		unsigned code;
+		const char *reason;
+	} rows[] = {
+		{ 300, "Try Alternate" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthenticated" },
+		{ 403, "Forbidden" },
+		{ 420, "Unknown Attribute" },
+		{ 437, "Allocation Mismatch" },
+		{ 438, "Stale Nonce" },
+		{ 440, "Address Family not Supported" },
+		{ 441, "Wrong Credentials" },
+		{ 442, "Unsupported Transport Protocol" },
+		{ 443, "Peer Address Family Mismatch" },
+		{ 446, "Connection Already Exists" },
+		{ 447, "Connection Timeout or Failure" },
+		{ 486, "Allocation Quota Reached" },
+		{ 487, "Role Conflict" },
+		{ 500, "Server Error" },
+		{ 508, "Insufficient Capacity" },
+		{ 405, "Error" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_string_equal(stun_code_reason(rows[i].code), rows[i].reason);
+}
+
+/* TURN row 6: LIFETIME, a peer and others appended to a signed request are not there. */
+static void test_appended(void **state)
+{
+	static const uint16_t extra[] = { STUN_ATTR_LIFETIME,	    STUN_ATTR_XOR_PEER_ADDRESS,
+					  STUN_ATTR_CHANNEL_NUMBER, STUN_ATTR_DATA,
+					  STUN_ATTR_USERNAME,	    STUN_ATTR_REALM,
+					  STUN_ATTR_NONCE,	    STUN_ATTR_EVEN_PORT,
+					  STUN_ATTR_CONNECTION_ID,  STUN_ATTR_RESERVATION_TOKEN,
+					  0x802f /* ORIGIN */,	    0x7fff };
+
+	for (int sha256 = 0; sha256 < 2; sha256++) {
+		struct stun_attr a = { 0 };
+		uint16_t unknown[4];
+		struct raw r = { 0 };
+		struct stun_msg m;
+
+		raw_attr(&r, STUN_ATTR_LIFETIME, "\0\0\2\x58", 4);
+		raw_integrity(&r, sha256, sha256 ? 32 : 20);
+		for (size_t i = 0; i < sizeof(extra) / sizeof(extra[0]); i++)
+			raw_attr(&r, extra[i], "\0\1\0\x50\x7f\0\0\1", 8);
+		assert_int_equal(stun_decode(r.p, r.n, &m), 0);
+		assert_int_equal(sha256 ? stun_integrity256_check(&m, SLICE("secret"))
+					: stun_integrity_check(&m, SLICE("secret")),
+				 0);
+		assert_true(stun_attr_next(&m, &a));
+		assert_memory_equal(a.p, "\0\0\2\x58", 4);
+		assert_false(stun_attr_next(&m, &a));
+		for (size_t i = 1; i < sizeof(extra) / sizeof(extra[0]); i++)
+			assert_false(stun_attr_find(&m, extra[i], &a));
+		assert_int_equal(stun_unknown(&m, extra, 1, unknown, 4), 0);
+	}
+}
+
 static void test_build_order(void **state)
 {
 	uint8_t p[400];
@@ -891,6 +1091,10 @@ int main(void)
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_build),
+		cmocka_unit_test(test_turn),
+		cmocka_unit_test(test_turn_values),
+		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_appended),
 		cmocka_unit_test(test_build_order),
 		cmocka_unit_test(test_build_bounds),
 		cmocka_unit_test(test_hmac),
