@@ -9,6 +9,7 @@ extern const struct module uc_module;
 extern const struct module tunnel_module;
 extern const struct module signin_module;
 extern const struct module http_module;
+extern const struct module turn_module;
 extern const struct module sip_module;
 
 #endif

@@ -79,6 +79,15 @@ struct signin_ops {
 	void (*sign_out)(void *self, struct slice token, const char *why);
 	/* The session is used now (for the list); cheap. */
 	void (*touch)(void *self, struct slice id);
+	/* Basic credentials of an administrator ([admin NAME] sections), for the API. Good ones are
+	 * kept, hashed, for a minute, so that a program may ask often; wrong ones are counted and
+	 * slowed down as those of users are. Calls back once, never before it returns; status OK,
+	 * DENIED, TOO_MANY, BAD_REQUEST or UNAVAILABLE. Returns an id for cancel(); 0 without
+	 * memory. */
+	uint64_t (*admin)(void *self, struct slice authorization, const struct addr *from,
+			  void (*done)(void *arg, enum signin_status status, const char *name,
+				       uint32_t retry_after_s, const char *why),
+			  void *arg);
 	/* A backend answered 401 to these credentials: what was cached of them is dropped. C only.
 	 */
 	void (*distrust)(void *self, struct slice session_id, struct slice authorization);

@@ -208,13 +208,22 @@ void conn_ended_each(const struct conn_table *t,
 const char *conn_kind_str(enum conn_kind kind)
 {
 	static const char *const names[CONN_N_KINDS] = {
-		[CONN_LISTENER] = "listener", [CONN_FLOW] = "flow",
-		[CONN_LINK] = "link",	      [CONN_REGISTRATION] = "registration",
-		[CONN_CALL] = "call",	      [CONN_LEG] = "leg",
-		[CONN_MEDIA] = "media",	      [CONN_CONTROL] = "control",
-		[CONN_TUNNEL] = "tunnel",     [CONN_CHANNEL] = "channel",
-		[CONN_HTTP] = "http",	      [CONN_REQUEST] = "request",
+		[CONN_LISTENER] = "listener",
+		[CONN_FLOW] = "flow",
+		[CONN_LINK] = "link",
+		[CONN_REGISTRATION] = "registration",
+		[CONN_CALL] = "call",
+		[CONN_LEG] = "leg",
+		[CONN_MEDIA] = "media",
+		[CONN_CONTROL] = "control",
+		[CONN_TUNNEL] = "tunnel",
+		[CONN_CHANNEL] = "channel",
+		[CONN_HTTP] = "http",
+		[CONN_REQUEST] = "request",
 		[CONN_SIGNIN] = "signin",
+		[CONN_TURN] = "turn",
+		[CONN_ALLOCATION] = "allocation",
+		[CONN_RELAYED] = "relayed",
 	};
 
 	return (unsigned)kind < CONN_N_KINDS ? names[kind] : "unknown";

@@ -26,6 +26,9 @@ enum conn_kind {
 	CONN_HTTP,    /* one HTTP connection */
 	CONN_REQUEST, /* one HTTP exchange */
 	CONN_SIGNIN,  /* what a signed-in user has */
+	CONN_TURN,    /* TCP or TLS connection of a TURN client */
+	CONN_ALLOCATION,
+	CONN_RELAYED, /* TCP connection of a relay with a peer (RFC 6062) */
 	CONN_N_KINDS
 };
 

@@ -53,7 +53,7 @@ static int bind_to(int fd, const struct addr *local)
 	return bind(fd, (struct sockaddr *)&ss, n) < 0 ? -errno : 0;
 }
 
-int net_listen_tcp(const struct addr *local, int backlog)
+static int listen_tcp(const struct addr *local, int backlog, bool shared)
 {
 	int fd = open_socket(local, SOCK_STREAM);
 	int error;
@@ -62,6 +62,10 @@ int net_listen_tcp(const struct addr *local, int backlog)
 		return fd;
 	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	error = bind_to(fd, local);
+	/* Only once it is bound: binding with it would let a second listener have the address too,
+	 * and the kernel would deal out connections between the two. */
+	if (shared)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (error == 0 && listen(fd, backlog) < 0)
 		error = -errno;
 	if (error) {
@@ -71,21 +75,38 @@ int net_listen_tcp(const struct addr *local, int backlog)
 	return fd;
 }
 
-int net_bind_udp(const struct addr *local)
+int net_listen_tcp(const struct addr *local, int backlog)
+{
+	return listen_tcp(local, backlog, false);
+}
+
+int net_listen_tcp_shared(const struct addr *local, int backlog)
+{
+	return listen_tcp(local, backlog, true);
+}
+
+int net_bind_udp_sized(const struct addr *local, uint32_t buffer_bytes)
 {
 	int fd = open_socket(local, SOCK_DGRAM);
 	int error;
 
 	if (fd < 0)
 		return fd;
-	set_int(fd, SOL_SOCKET, SO_RCVBUF, UDP_BUFFER_BYTES);
-	set_int(fd, SOL_SOCKET, SO_SNDBUF, UDP_BUFFER_BYTES);
+	if (buffer_bytes) {
+		set_int(fd, SOL_SOCKET, SO_RCVBUF, (int)buffer_bytes);
+		set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)buffer_bytes);
+	}
 	error = bind_to(fd, local);
 	if (error) {
 		close(fd);
 		return error;
 	}
 	return fd;
+}
+
+int net_bind_udp(const struct addr *local)
+{
+	return net_bind_udp_sized(local, UDP_BUFFER_BYTES);
 }
 
 static void set_stream_options(int fd)
@@ -98,7 +119,7 @@ static void set_stream_options(int fd)
 }
 
 /* One attempt from one source port (0: the kernel's choice). */
-static int connect_from(const struct addr *to, const struct addr *from, uint16_t port)
+static int connect_from(const struct addr *to, const struct addr *from, uint16_t port, bool shared)
 {
 	struct addr local = { .family = to->family };
 	struct sockaddr_storage ss;
@@ -117,6 +138,8 @@ static int connect_from(const struct addr *to, const struct addr *from, uint16_t
 		 * pair of addresses cannot, and then connect() answers EADDRNOTAVAIL. */
 		set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	}
+	if (shared)
+		set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (port != 0 || (from && from->family != ADDR_NONE))
 		error = bind_to(fd, &local);
 	n = addr_to_sockaddr(to, &ss);
@@ -138,16 +161,23 @@ int net_connect_tcp(const struct addr *to, const struct addr *from, uint16_t fir
 	    (from && from->family != ADDR_NONE && from->family != to->family))
 		return -EINVAL;
 	if (first == 0)
-		return connect_from(to, from, 0);
+		return connect_from(to, from, 0, false);
 	net_random(&start, sizeof(start));
 	for (uint32_t i = 0; i < n_ports && i < MAX_PORT_TRIES; i++) {
 		uint16_t port = (uint16_t)(first + (start % n_ports + i) % n_ports);
 
-		fd = connect_from(to, from, port);
+		fd = connect_from(to, from, port, false);
 		if (fd != -EADDRINUSE && fd != -EADDRNOTAVAIL)
 			return fd;
 	}
 	return fd;
+}
+
+int net_connect_tcp_shared(const struct addr *to, const struct addr *from)
+{
+	if (to->family == ADDR_NONE || from->family != to->family || from->port == 0)
+		return -EINVAL;
+	return connect_from(to, from, from->port, true);
 }
 
 int net_accepted(int fd)
@@ -224,6 +254,38 @@ bool net_is_own_ip(const struct addr *a)
 	}
 	freeifaddrs(all);
 	return own;
+}
+
+static bool listed(const struct addr *ips, size_t n, const struct addr *a)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (addr_ip_eq(&ips[i], a))
+			return true;
+	}
+	return false;
+}
+
+int net_own_ips(struct addr **out, size_t *n)
+{
+	struct ifaddrs *all, *it;
+	size_t max = 0;
+
+	*n = 0;
+	if (getifaddrs(&all) < 0)
+		return -errno;
+	for (it = all; it; it = it->ifa_next)
+		max++;
+	*out = calloc(max ? max : 1, sizeof(**out));
+	for (it = *out ? all : NULL; it; it = it->ifa_next) {
+		struct addr a =
+			it->ifa_addr ? addr_from_sockaddr(it->ifa_addr) : (struct addr){ 0 };
+
+		a.port = 0;
+		if (a.family != ADDR_NONE && !listed(*out, *n, &a))
+			(*out)[(*n)++] = a;
+	}
+	freeifaddrs(all);
+	return *out ? 0 : -ENOMEM;
 }
 
 void net_random(void *p, size_t n)

@@ -62,7 +62,10 @@ struct stream *stream_connect(struct env *env, const struct stream_connect *c,
 
 	if (*error)
 		return NULL;
-	fd = net_connect_tcp(&c->to, c->from, c->first_port, c->last_port);
+	if (c->shared_port)
+		fd = net_connect_tcp_shared(&c->to, c->from);
+	else
+		fd = net_connect_tcp(&c->to, c->from, c->first_port, c->last_port);
 	if (fd < 0) {
 		SSL_free(ssl);
 		*error = fd;

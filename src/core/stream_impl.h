@@ -5,6 +5,7 @@
  * only.
  *
  *   CONNECTING --connected--> HANDSHAKE (TLS) --done--> READY
+ *   accepted --> HANDSHAKE (TLS; or waiting for the first byte) --done, or not TLS--> READY
  *   CONNECTING --connected--> READY (TCP)
  *   READY --stream_close with bytes left--> CLOSING --sent, 10 s--> DEAD
  *   any --error, end, stream_close, stream_abort--> DEAD, freed at the end of the turn
@@ -47,6 +48,7 @@ struct stream_socket {
 	int write_error; /* what goes out is thrown away, what came in is still read */
 	uint8_t phase;	 /* enum sock_phase */
 	bool is_server;
+	bool detecting; /* HANDSHAKE: waits for the byte that tells TLS from plain */
 	bool is_guest;
 	bool read_on;	/* `readable` is added */
 	bool write_on;	/* likewise */
@@ -76,6 +78,8 @@ void stream_die(struct stream_socket *ss);
 /* Dies and tells the owner, or the listener while it was not accepted. */
 void stream_fail(struct stream_socket *ss, enum stream_end end, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* OpenSSL works on the descriptor from now on. Takes ssl, also when it fails (-ENOMEM). */
+int stream_set_ssl(struct stream_socket *ss, SSL *ssl);
 /* Connected or handshaken: the owner hears it. */
 void stream_ready(struct stream_socket *ss);
 
@@ -90,6 +94,8 @@ void stream_write(struct stream_socket *ss);
 void stream_connected(struct stream_socket *ss);
 
 /* stream_listener.c */
+/* The first byte of a client that may or may not speak TLS can be read, or its end. */
+void stream_listener_detect(struct stream_socket *ss);
 /* The handshake of an accepted socket is over: hands it to the taker. */
 void stream_listener_take(struct stream_socket *ss);
 /* It failed: counted, traced, told. */

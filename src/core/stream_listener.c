@@ -67,7 +67,7 @@ void stream_limits_leave(struct stream_limits *l, const struct addr *from)
 static void refuse(struct stream_listener *l, const struct addr *remote, const char *code,
 		   const char *decided_by, const char *why)
 {
-	struct conn c = { .kind = CONN_HTTP,
+	struct conn c = { .kind = l->conf.kind,
 			  .parent = l->conn.id,
 			  .transport = l->conn.transport,
 			  .local = l->conn.local,
@@ -85,7 +85,10 @@ void stream_listener_refuse(struct stream_socket *ss, const char *why)
 {
 	struct stream_listener *l = ss->accepting.listener;
 
-	refuse(l, &ss->s.remote, "net.tls.handshake", l->tls, why);
+	if (ss->detecting)
+		refuse(l, &ss->s.remote, "net.accept.silent", "handshake-timeout", why);
+	else
+		refuse(l, &ss->s.remote, "net.tls.handshake", l->tls, why);
 }
 
 static const char *limit_name(enum net_verdict v)
@@ -111,13 +114,57 @@ void stream_listener_take(struct stream_socket *ss)
 	l->conf.accepted(l->conf.arg, &ss->s);
 }
 
+static SSL *new_ssl(struct stream_listener *l, const char **why)
+{
+	SSL *ssl = tls_accept_new(l->env->tls, l->tls, TLS_VERIFY_NONE, why);
+
+	if (ssl && l->conf.alpn)
+		tls_offer(ssl, l->conf.alpn);
+	return ssl;
+}
+
+/* RFC 8446 section 5.1: the first byte of a record that carries a handshake. */
+#define TLS_HANDSHAKE_RECORD 0x16
+
+static void detected_tls(struct stream_socket *ss)
+{
+	const char *why = "out of memory";
+	SSL *ssl = new_ssl(ss->accepting.listener, &why);
+
+	ss->detecting = false;
+	if (!ssl || stream_set_ssl(ss, ssl) < 0)
+		stream_fail(ss, STREAM_END_ERROR, "%s", why);
+	else
+		stream_handshake(ss);
+}
+
+void stream_listener_detect(struct stream_socket *ss)
+{
+	uint8_t first;
+	ssize_t n = recv(ss->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		stream_fail(ss, STREAM_END_ERROR, "%s", strerror(errno));
+	} else if (n == 0) {
+		stream_fail(ss, STREAM_END_EOF, "closed before it said anything");
+	} else if (first == TLS_HANDSHAKE_RECORD) {
+		detected_tls(ss);
+	} else {
+		ss->detecting = false;
+		stream_ready(ss);
+	}
+}
+
 static void begin(struct stream_listener *l, struct stream_socket *ss)
 {
 	ss->is_server = true;
 	ss->accepting.listener = l;
 	list_init(&ss->accepting.node);
 	list_add_tail(&l->handshakes, &ss->accepting.node);
-	if (!ss->ssl)
+	ss->detecting = l->tls && l->conf.detect_tls;
+	if (!ss->ssl && !ss->detecting)
 		stream_ready(ss);
 	else if (stream_watch_read(ss, true) < 0)
 		stream_fail(ss, STREAM_END_ERROR, "out of memory");
@@ -130,25 +177,23 @@ static void accepted(void *arg, int fd, const struct addr *remote)
 {
 	struct stream_listener *l = arg;
 	enum net_verdict v = net_limits_enter(l->limits->limits, remote, loop_now_ms(l->env->loop));
+	bool tls_now = l->tls && !l->conf.detect_tls;
 	const char *why = "out of memory";
 	struct stream_socket *ss;
-	SSL *ssl = NULL;
+	SSL *ssl;
 
 	if (v != NET_OK) {
 		close(fd);
 		refuse(l, remote, "net.accept.refused", limit_name(v), net_verdict_str(v));
 		return;
 	}
-	if (l->tls)
-		ssl = tls_accept_new(l->env->tls, l->tls, TLS_VERIFY_NONE, &why);
-	if (l->tls && !ssl) {
+	ssl = tls_now ? new_ssl(l, &why) : NULL;
+	if (tls_now && !ssl) {
 		close(fd);
 		net_limits_leave(l->limits->limits, remote);
 		refuse(l, remote, "net.tls.handshake", l->tls, why);
 		return;
 	}
-	if (ssl)
-		tls_offer_http(ssl);
 	ss = stream_socket_new(l->env->loop, fd, ssl, SOCK_HANDSHAKE);
 	if (!ss) {
 		net_limits_leave(l->limits->limits, remote);
@@ -186,7 +231,7 @@ static int set_conf(struct stream_listener *l, const struct stream_listener_conf
 	l->conf.zone = NULL;
 	if (l->conf.handshake_ms == 0)
 		l->conf.handshake_ms = DEFAULT_HANDSHAKE_MS;
-	l->conn.transport = c->tls ? CONN_TLS : CONN_TCP;
+	l->conn.transport = c->tls && !c->detect_tls ? CONN_TLS : CONN_TCP;
 	slice_copy(l->conn.zone, sizeof(l->conn.zone), slice_of(c->zone ? c->zone : ""));
 	net_limits_configure(l->limits->limits, &c->limits);
 	return 0;
@@ -194,7 +239,9 @@ static int set_conf(struct stream_listener *l, const struct stream_listener_conf
 
 static int open_socket(struct stream_listener *l, const struct addr *local)
 {
-	int fd = net_listen_tcp(local, BACKLOG), error;
+	int fd = l->conf.shared_port ? net_listen_tcp_shared(local, BACKLOG)
+				     : net_listen_tcp(local, BACKLOG);
+	int error;
 
 	if (fd < 0)
 		return fd;

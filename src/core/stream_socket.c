@@ -119,7 +119,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream_socket *ss = arg;
 
-	if (ss->phase == SOCK_HANDSHAKE)
+	if (ss->phase == SOCK_HANDSHAKE && ss->detecting)
+		stream_listener_detect(ss);
+	else if (ss->phase == SOCK_HANDSHAKE)
 		stream_handshake(ss);
 	else if (ss->phase == SOCK_READY || ss->phase == SOCK_CLOSING)
 		stream_read(ss);
@@ -165,6 +167,8 @@ static void late(void *arg)
 
 	if (ss->phase == SOCK_CONNECTING)
 		stream_fail(ss, STREAM_END_TIMEOUT, "no connection in time");
+	else if (ss->phase == SOCK_HANDSHAKE && ss->detecting)
+		stream_fail(ss, STREAM_END_TIMEOUT, "nothing was sent in time");
 	else if (ss->phase == SOCK_HANDSHAKE)
 		stream_fail(ss, STREAM_END_TIMEOUT, "TLS handshake not finished in time");
 	else
@@ -268,32 +272,56 @@ static const struct stream_ops socket_ops = {
 	.close = op_close,
 };
 
-struct stream_socket *stream_socket_new(struct loop *loop, int fd, SSL *ssl, enum sock_phase phase)
+int stream_set_ssl(struct stream_socket *ss, SSL *ssl)
+{
+	if (SSL_set_fd(ssl, ss->fd) != 1) {
+		SSL_free(ssl);
+		return -ENOMEM;
+	}
+	SSL_set_read_ahead(ssl, 1);
+	ss->ssl = ssl;
+	ss->s.is_tls = true;
+	return 0;
+}
+
+static struct stream_socket *new_with_buffers(int fd)
 {
 	struct stream_socket *ss = calloc(1, sizeof(*ss));
 
-	if (ss) {
-		ss->s.in = evbuffer_new();
-		ss->s.out = evbuffer_new();
-	}
-	if (!ss || !ss->s.in || !ss->s.out || (ssl && SSL_set_fd(ssl, fd) != 1)) {
-		if (ss && ss->s.in)
-			evbuffer_free(ss->s.in);
-		if (ss && ss->s.out)
-			evbuffer_free(ss->s.out);
-		free(ss);
+	if (!ss)
+		return NULL;
+	ss->fd = fd;
+	ss->s.in = evbuffer_new();
+	ss->s.out = evbuffer_new();
+	if (ss->s.in && ss->s.out)
+		return ss;
+	if (ss->s.in)
+		evbuffer_free(ss->s.in);
+	if (ss->s.out)
+		evbuffer_free(ss->s.out);
+	free(ss);
+	return NULL;
+}
+
+struct stream_socket *stream_socket_new(struct loop *loop, int fd, SSL *ssl, enum sock_phase phase)
+{
+	struct stream_socket *ss = new_with_buffers(fd);
+
+	if (!ss) {
 		SSL_free(ssl);
 		close(fd);
 		return NULL;
 	}
+	if (ssl && stream_set_ssl(ss, ssl) < 0) {
+		evbuffer_free(ss->s.in);
+		evbuffer_free(ss->s.out);
+		free(ss);
+		close(fd);
+		return NULL;
+	}
 	ss->s.ops = &socket_ops;
-	ss->s.is_tls = ssl != NULL;
 	ss->loop = loop;
-	ss->fd = fd;
-	ss->ssl = ssl;
 	ss->phase = (uint8_t)phase;
-	if (ssl)
-		SSL_set_read_ahead(ssl, 1);
 	timer_init(&ss->timer, late, ss);
 	loop_deferred_init(&ss->later, run_later, ss);
 	event_assign(&ss->readable, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, ss);

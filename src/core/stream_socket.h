@@ -7,6 +7,7 @@
  */
 #include <stdint.h>
 
+#include "core/conn.h"
 #include "core/net.h"
 #include "core/stream.h"
 #include "core/tls.h"
@@ -17,11 +18,13 @@ struct stream_connect {
 	struct addr to;
 	const struct addr *from;	/* NULL: any */
 	uint16_t first_port, last_port; /* source ports; 0,0: any */
-	uint32_t timeout_ms;		/* TCP and TLS together */
-	const char *tls;		/* [tls NAME]; NULL: plain, unless tls_public */
-	bool tls_public;		/* TLS with the system's CAs, no [tls] section */
-	const char *server_name;	/* SNI and the name to match */
-	bool verify;			/* TLS: check the chain and the name */
+	bool shared_port;    /* from exactly `from`, its port too, where a listener with shared_port
+			      * may be; first_port and last_port are not looked at */
+	uint32_t timeout_ms; /* TCP and TLS together */
+	const char *tls;     /* [tls NAME]; NULL: plain, unless tls_public */
+	bool tls_public;     /* TLS with the system's CAs, no [tls] section */
+	const char *server_name; /* SNI and the name to match */
+	bool verify;		 /* TLS: check the chain and the name */
 };
 /* Starts it; the handler hears opened or closed later (never before this returns). NULL and
  * negative errno in *error when it cannot even begin. */
@@ -32,7 +35,13 @@ struct stream *stream_connect(struct env *env, const struct stream_connect *c,
 struct stream_listener;
 struct stream_listener_conf {
 	struct addr local;
-	const char *tls;       /* NULL: plain */
+	bool shared_port; /* stream_connect may use the same address and port */
+	const char *tls;  /* NULL: plain */
+	/* With tls: a client whose first byte begins a TLS handshake (0x16) gets TLS, any other one
+	 * a plain stream (s->is_tls says which). The first byte must come within handshake_ms. */
+	bool detect_tls;
+	const char *alpn; /* answered when the client lists it: "http/1.1"; NULL: no ALPN; static */
+	enum conn_kind kind;   /* of what is refused, for the table: CONN_HTTP, CONN_TURN ... */
 	uint32_t handshake_ms; /* TLS handshake must end in it */
 	struct net_limits_conf limits;
 	const char *zone; /* shown in the table: "web", "guest" */

@@ -66,9 +66,9 @@ SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_n
 /* As tls_connect_new() with the system's public CAs and no certificate of our own. */
 SSL *tls_public_new(struct tls_store *t, const char *server_name, enum tls_verify verify,
 		    const char **why);
-/* A server that speaks HTTP: ALPN is answered with http/1.1 when the client lists it, and with
- * nothing when it does not. */
-void tls_offer_http(SSL *ssl);
+/* ALPN (RFC 7301) is answered with this protocol ("http/1.1", "stun.turn"; static) when the client
+ * lists it, and with nothing when it does not. */
+void tls_offer(SSL *ssl, const char *protocol);
 /* After a handshake: does the peer certificate carry this SAN? Underscores allowed. */
 bool tls_peer_has_name(const SSL *ssl, const char *name);
 /* "core1.example.com, core1.lab" of the peer's certificate, or "no certificate"; for reasons. */

@@ -15,7 +15,7 @@ struct tls_peer {
 	int alert_in;  /* fatal alert from the peer, -1: none */
 	enum tls_verify verify;
 	/* servers */
-	bool offers_http; /* ALPN http/1.1 */
+	const char *alpn; /* what a server offers; NULL: nothing */
 	char *others;	  /* names of further [tls] sections to choose from by SNI, or NULL */
 	SSL_CTX *(*find)(void *arg, const char *others, const char *server_name);
 	void *find_arg;

@@ -4,19 +4,22 @@
 
 #include "core/tls_peer.h"
 
-static const char http11[] = "\x08http/1.1";
-
 /* RFC 7301 section 3.2 lets a server that has nothing in common refuse; a client that only wants
  * something else is told so by the first answer as well, and one with a stale list still works. */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n_out,
 		   const unsigned char *in, unsigned n_in, void *arg)
 {
 	const struct tls_peer *p = tls_peer_of(ssl);
-	unsigned char *chosen;
+	unsigned char ours[32], *chosen;
+	size_t n = p && p->alpn ? strlen(p->alpn) : 0;
 
-	if (!p || !p->offers_http ||
-	    SSL_select_next_proto(&chosen, n_out, (const unsigned char *)http11, sizeof(http11) - 1,
-				  in, n_in) != OPENSSL_NPN_NEGOTIATED)
+	if (n == 0 || n >= sizeof(ours))
+		return SSL_TLSEXT_ERR_NOACK;
+	ours[0] = (unsigned char)n;
+	memcpy(ours + 1, p->alpn, n);
+	/* Of a list of one, the choice points into the client's bytes. */
+	if (SSL_select_next_proto(&chosen, n_out, in, n_in, ours, (unsigned)n + 1) !=
+	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_NOACK;
 	*out = chosen;
 	return SSL_TLSEXT_ERR_OK;
@@ -44,10 +47,10 @@ void tls_server_prepare(SSL_CTX *ctx)
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 }
 
-void tls_offer_http(SSL *ssl)
+void tls_offer(SSL *ssl, const char *protocol)
 {
 	struct tls_peer *p = tls_peer_of(ssl);
 
 	if (p)
-		p->offers_http = true;
+		p->alpn = protocol;
 }

@@ -15,6 +15,7 @@
 
 /* RFC 9106 section 4 asks for three passes with 64 MiB; one lane, since the daemon's workers count
  * as one each. */
+enum { ADMIN_MAX_BYTES = 127 };
 enum { MEMORY_KIB = 64 * 1024, PASSES = 3, LANES = 1, SALT_BYTES = 16, HASH_BYTES = 32 };
 
 /* What was typed, and room to see that it is too long. */
@@ -117,29 +118,39 @@ static const char *refuse(const struct password *p)
 }
 
 /* It becomes the header of a section. */
-static bool is_user(const char *user)
+static bool fits_header(const char *name)
 {
-	const char *at = strrchr(user, '@');
-
-	if (!at || at == user || !at[1])
-		return false;
-	for (const unsigned char *p = (const unsigned char *)user; *p; p++)
+	for (const unsigned char *p = (const unsigned char *)name; *p; p++)
 		if (*p <= 0x20 || *p == 0x7f || strchr("[]#;\"\\", *p))
 			return false;
 	return true;
 }
 
-static int print(const char *user, const char *hash, bool json, FILE *out)
+static bool is_user(const char *user)
+{
+	const char *at = strrchr(user, '@');
+
+	return at && at != user && at[1] && fits_header(user);
+}
+
+static bool is_admin(const char *name)
+{
+	return name[0] && strlen(name) <= ADMIN_MAX_BYTES && !strpbrk(name, "@:") &&
+	       fits_header(name);
+}
+
+static int print(const char *section, const char *key, const char *name, const char *hash,
+		 bool json, FILE *out)
 {
 	json_t *o;
 
 	if (!json) {
-		if (user)
-			fprintf(out, "[web-user %s]\npassword-hash = ", user);
+		if (name)
+			fprintf(out, "[%s %s]\npassword-hash = ", section, name);
 		fprintf(out, "%s\n", hash);
 		return COMMAND_OK;
 	}
-	o = json_pack("{s:s*,s:s}", "user", user, "password-hash", hash);
+	o = json_pack("{s:s*,s:s}", key, name, "password-hash", hash);
 	if (!o)
 		return COMMAND_REFUSED;
 	json_dumpf(o, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
@@ -148,17 +159,14 @@ static int print(const char *user, const char *hash, bool json, FILE *out)
 	return COMMAND_OK;
 }
 
-int hash_password(const char *user, bool json, FILE *out, FILE *err)
+static int ask_and_print(const char *section, const char *key, const char *name, bool json,
+			 FILE *out, FILE *err)
 {
 	char hash[HASH_PASSWORD_TEXT_BYTES];
 	struct password p = { .n = 0 };
 	const char *why = NULL;
 	int r = COMMAND_REFUSED, error;
 
-	if (user && !is_user(user)) {
-		fprintf(err, "turnpikectl: a web user is written USER@DOMAIN\n");
-		return COMMAND_USAGE;
-	}
 	if (isatty(STDIN_FILENO))
 		why = ask_terminal(&p, err);
 	else
@@ -170,7 +178,26 @@ int hash_password(const char *user, bool json, FILE *out, FILE *err)
 	else if (error)
 		fprintf(err, "turnpikectl: cannot hash: %s\n", strerror(-error));
 	else
-		r = print(user, hash, json, out);
+		r = print(section, key, name, hash, json, out);
 	explicit_bzero(&p, sizeof(p));
 	return r;
+}
+
+int hash_password(const char *user, bool json, FILE *out, FILE *err)
+{
+	if (user && !is_user(user)) {
+		fprintf(err, "turnpikectl: a web user is written USER@DOMAIN\n");
+		return COMMAND_USAGE;
+	}
+	return ask_and_print("web-user", "user", user, json, out, err);
+}
+
+int hash_admin_password(const char *name, bool json, FILE *out, FILE *err)
+{
+	if (!is_admin(name)) {
+		fprintf(err, "turnpikectl: the name of an administrator has no spaces, @ and "
+			     "colon\n");
+		return COMMAND_USAGE;
+	}
+	return ask_and_print("admin", "admin", name, json, out, err);
 }

@@ -21,6 +21,7 @@ void show_uc(const json_t *reply, struct buf *out);
 void show_allow(const json_t *reply, struct buf *out);
 void show_allow_check(const json_t *reply, struct buf *out);
 void show_backends(const json_t *reply, struct buf *out);
+void show_turn(const json_t *reply, struct buf *out);
 /* Any object: `key: value` lines, nested ones indented. */
 void show_object(const json_t *reply, struct buf *out);
 

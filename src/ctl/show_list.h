@@ -1,6 +1,6 @@
 #ifndef CTL_SHOW_LIST_H
 #define CTL_SHOW_LIST_H
-/* What the show_ functions have in common. Private to show.c and show_web.c. */
+/* What the show_ functions have in common. Private to the show*.c files. */
 #include "ctl/show.h"
 #include "ctl/table.h"
 

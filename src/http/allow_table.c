@@ -298,6 +298,7 @@ void allow_table_stop(struct web *w)
 {
 	timer_stop(loop_timers(w->env->loop), &w->uc_timer);
 	timer_stop(loop_timers(w->env->loop), &w->hostile_timer);
+	timer_stop(loop_timers(w->env->loop), &w->facts_timer);
 	for (size_t i = 0; i < w->n_copies; i++)
 		allow_fini(&w->copies[i].list);
 	w->n_copies = 0;

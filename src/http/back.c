@@ -275,6 +275,27 @@ static bool prepare(struct http_exchange *ex, const struct http_forward *fwd)
 	return true;
 }
 
+void http_back_set_tag(struct http_exchange *ex, unsigned tag)
+{
+	if (ex->f->back)
+		ex->f->back->tag = tag;
+}
+
+void http_forward_abandon(struct http_exchange *ex, const char *why)
+{
+	struct http_back *b = ex->f->back;
+
+	if ((ex->state != EX_CONNECTING && ex->state != EX_RELAYING) || ex->status || !b || !b->s ||
+	    evbuffer_get_length(stream_in(b->s)) > 0)
+		return;
+	stream_abort(b->s);
+	b->s = NULL;
+	b->over = true;
+	b->end = STREAM_END_ERROR;
+	snprintf(b->why, sizeof(b->why), "%s", why);
+	front_run(ex->f);
+}
+
 void http_forward(struct http_exchange *ex, const struct http_forward *fwd)
 {
 	struct http_front *f = ex->f;
@@ -297,6 +318,8 @@ void http_forward(struct http_exchange *ex, const struct http_forward *fwd)
 		return;
 	}
 	f->back->in_use = true;
+	if (f->back->s && ex->fwd.kept)
+		ex->fwd.kept(ex->fwd.arg, ex, f->back->tag);
 	if (f->back->s && !back_ask(ex)) {
 		back_failed(ex, 502, "out of memory");
 		return;

@@ -20,6 +20,7 @@ struct job {
 	struct http_exchange *ex;
 	struct origin *origin;
 	struct origin_wait wait;
+	struct origin_watch watch;
 	struct loop_deferred again; /* the configuration changed while it waited */
 	struct edge_config *edge_config;
 	uint32_t response_ms;
@@ -78,10 +79,31 @@ static struct stream *connect_job(void *arg, struct http_exchange *ex,
 {
 	struct job *j = arg;
 
+	struct stream *s;
+
 	if (j->tried && !j->reported) /* the one before failed */
-		origin_report(j->origin, j->server, false);
-	return origin_connect(j->origin, &j->tried, j->web->conf->connect_ms, h, harg, &j->server,
-			      error, why);
+		origin_unusable(j->origin, j->server);
+	s = origin_connect(j->origin, &j->tried, j->web->conf->connect_ms, h, harg, &j->server,
+			   error, why);
+	if (s) {
+		http_back_set_tag(ex, j->server);
+		origin_watch_start(j->origin, &j->watch, j->server);
+	}
+	return s;
+}
+
+static void on_kept(void *arg, struct http_exchange *ex, unsigned tag)
+{
+	struct job *j = arg;
+
+	origin_watch_start(j->origin, &j->watch, tag);
+}
+
+static void server_is_down(void *arg)
+{
+	struct job *j = arg;
+
+	http_forward_abandon(j->ex, "the server is down");
 }
 
 /* What E set of itself goes on; what is between our boxes does not. */
@@ -101,7 +123,7 @@ static enum http_response_verdict on_response(void *arg, struct http_exchange *e
 	struct job *j = arg;
 	const struct http_field *password = http_find(http_exchange_head(ex), HTTP_F_AUTHORIZATION);
 
-	/* On a connection of an earlier request nobody knows which server it is. */
+	origin_watch_stop(&j->watch);
 	if (j->tried) {
 		origin_report(j->origin, j->server, h->status < 500);
 		j->reported = true;
@@ -117,6 +139,7 @@ static void on_failed(void *arg, struct http_exchange *ex, int status, const cha
 	struct job *j = arg;
 	char host[HTTP_URL_HOST_BYTES + 10];
 
+	origin_watch_stop(&j->watch);
 	if (j->tried && !j->reported)
 		origin_report(j->origin, j->server, false);
 	web_authority(&j->url, host, sizeof(host));
@@ -130,7 +153,8 @@ static void on_failed(void *arg, struct http_exchange *ex, int status, const cha
 
 static void forward(struct job *j)
 {
-	char key[HTTP_URL_HOST_BYTES + ALLOW_NAME_BYTES + 64], host[HTTP_URL_HOST_BYTES + 10];
+	char key[HTTP_URL_HOST_BYTES + ALLOW_NAME_BYTES + 96], host[HTTP_URL_HOST_BYTES + 10];
+	char epoch[SLICE_U64_DIGITS];
 	struct buf target;
 	size_t n;
 	struct http_forward f = {
@@ -139,6 +163,7 @@ static void forward(struct job *j)
 		.response = on_response,
 		.keep_response = keep_response,
 		.failed = on_failed,
+		.kept = on_kept,
 		.arg = j,
 		.allow_upgrade = true,
 		.response_ms = j->response_ms,
@@ -151,6 +176,9 @@ static void forward(struct job *j)
 	n = slice_append(key, sizeof(key), n, slice_of(host));
 	n = slice_append(key, sizeof(key), n, SLICE(" "));
 	n = slice_append(key, sizeof(key), n, slice_of(j->rule));
+	n = slice_append(key, sizeof(key), n, SLICE(" "));
+	n = slice_append(key, sizeof(key), n,
+			 (struct slice){ epoch, slice_u64_print(epoch, origin_epoch(j->origin)) });
 	buf_init(&target, HTTP_URL_PATH_BYTES + 65536);
 	buf_add_str(&target, j->url.path);
 	if (j->url.query.p) {
@@ -336,6 +364,8 @@ static void on_request(void *arg, struct http_exchange *ex)
 	j->ex = ex;
 	j->wait.done = addresses_known;
 	j->wait.arg = j;
+	j->watch.gone = server_is_down;
+	j->watch.arg = j;
 	loop_deferred_init(&j->again, ask_again, j);
 	http_exchange_set_arg(ex, j);
 	/* Whom the edge says it asks for; the channel's own entry has the edge. */
@@ -365,6 +395,7 @@ static void on_finished(void *arg, struct http_exchange *ex, int status, const c
 	if (!j)
 		return;
 	origin_wait_cancel(&j->wait);
+	origin_watch_stop(&j->watch);
 	loop_defer_cancel(&j->again);
 	edge_config_cancel(j->edge_config);
 	origin_unref(j->origin);

@@ -6,14 +6,16 @@
 #include "core/conn.h"
 #include "core/log.h"
 #include "core/stream_socket.h"
+#include "http/listen.h"
 #include "http/web.h"
 
 static void on_stream(void *arg, struct stream *s)
 {
 	struct web_listener *l = arg;
-	struct conn like = {
-		.transport = CONN_TLS, .local = s->local, .remote = s->remote, .parent = s->conn_id
-	};
+	struct conn like = { .transport = s->is_tls ? CONN_TLS : CONN_TCP,
+			     .local = s->local,
+			     .remote = s->remote,
+			     .parent = s->conn_id };
 	struct http_front *f;
 
 	slice_copy(like.zone, sizeof(like.zone), slice_of(l->site[0] ? l->site : "web"));
@@ -30,6 +32,8 @@ static void listener_conf(struct web *w, const struct conf_snapshot *snap, struc
 	const struct web_conf *c = conf_get(snap, "web", NULL);
 
 	*out = (struct stream_listener_conf){
+		.alpn = "http/1.1",
+		.kind = CONN_HTTP,
 		.local = l->local,
 		.tls = tls,
 		.handshake_ms = c->handshake_ms,
@@ -40,10 +44,21 @@ static void listener_conf(struct web *w, const struct conf_snapshot *snap, struc
 	};
 }
 
-static struct web_listener *find(struct web *w, const char *site, const struct addr *local)
+/* A service: the edge service (site ""), a [site], or the redirect-port of one. */
+struct web_service {
+	const char *site;
+	bool redirect;
+	const struct addr *written;
+	uint32_t port;
+	const char *tls; /* NULL: plain */
+};
+
+static struct web_listener *find(struct web *w, const struct web_service *s,
+				 const struct addr *local)
 {
 	for (size_t i = 0; i < w->n_listeners; i++)
-		if (strcmp(w->listeners[i].site, site) == 0 &&
+		if (strcmp(w->listeners[i].site, s->site) == 0 &&
+		    w->listeners[i].redirect == s->redirect &&
 		    addr_eq(&w->listeners[i].local, local))
 			return &w->listeners[i];
 	return NULL;
@@ -62,9 +77,10 @@ static struct web_listener *free_place(struct web *w)
 }
 
 /* A place in the table: connections keep pointers into it, so that none is ever moved. */
-static struct web_listener *take_place(struct web *w, const char *site, const struct addr *local)
+static struct web_listener *take_place(struct web *w, const struct web_service *s,
+				       const struct addr *local)
 {
-	struct web_listener *l = find(w, site, local);
+	struct web_listener *l = find(w, s, local);
 
 	if (l)
 		return l;
@@ -73,21 +89,9 @@ static struct web_listener *take_place(struct web *w, const char *site, const st
 		return NULL;
 	l->web = w;
 	l->local = *local;
-	slice_copy(l->site, sizeof(l->site), slice_of(site));
+	l->redirect = s->redirect;
+	slice_copy(l->site, sizeof(l->site), slice_of(s->site));
 	return l;
-}
-
-/* The addresses of one service: the written one, or all of both families. */
-static size_t addresses(const struct addr *written, uint32_t port, struct addr out[2])
-{
-	if (written->family != ADDR_NONE) {
-		out[0] = *written;
-		out[0].port = (uint16_t)port;
-		return 1;
-	}
-	addr_parse_ip(SLICE("0.0.0.0"), (uint16_t)port, &out[0]);
-	addr_parse_ip(SLICE("::"), (uint16_t)port, &out[1]);
-	return 2;
 }
 
 /* The address goes over from another service, or from one that has a new name. */
@@ -103,16 +107,25 @@ static void take_over(struct web *w, const struct web_listener *l)
 	}
 }
 
-static int listen_at(struct web *w, const struct conf_snapshot *snap, const char *site,
-		     const struct addr *local, const char *tls, struct buf *errors)
+static void tell(struct buf *errors, const struct web_service *s, const struct addr *local,
+		 int error)
 {
-	struct web_listener *l = take_place(w, site, local);
-	struct stream_listener_conf c;
 	char text[ADDR_STR_BYTES];
+
+	buf_printf(errors, "[%s%s%s]%s %s: %s\n", s->site[0] ? "site" : "web",
+		   s->site[0] ? " " : "", s->site, s->redirect ? " redirect-port" : "",
+		   addr_str(local, text), strerror(-error));
+}
+
+static int listen_at(struct web *w, const struct conf_snapshot *snap, const struct web_service *s,
+		     const struct addr *local, struct buf *errors)
+{
+	struct web_listener *l = take_place(w, s, local);
+	struct stream_listener_conf c;
 	int error = -ENOSPC;
 
 	if (l) {
-		listener_conf(w, snap, l, tls, &c);
+		listener_conf(w, snap, l, s->tls, &c);
 		l->wanted = true;
 		if (l->listener) {
 			stream_listener_configure(l->listener, &c);
@@ -123,42 +136,88 @@ static int listen_at(struct web *w, const struct conf_snapshot *snap, const char
 		if (l->listener)
 			return 0;
 	}
-	/* A kernel without IPv6 serves IPv4. */
-	if (error == -EAFNOSUPPORT && local->family == ADDR_IP6)
+	if (listen_may_fail(local, error))
 		return 0;
-	buf_printf(errors, "[%s%s%s] %s: %s\n", site[0] ? "site" : "web", site[0] ? " " : "", site,
-		   addr_str(local, text), strerror(-error));
+	tell(errors, s, local, error);
 	return error;
 }
 
-static int listen_service(struct web *w, const struct conf_snapshot *snap, const char *site,
-			  const struct addr *written, uint32_t port, const char *tls,
-			  struct buf *errors)
+static int listen_service(struct web *w, const struct conf_snapshot *snap,
+			  const struct web_service *s, struct buf *errors)
 {
-	struct addr local[2];
-	size_t n = addresses(written, port, local);
+	struct addr local[LISTEN_MAX_ADDRESSES];
+	size_t n = listen_addresses(s->written, s->port, local);
 	int error = 0;
 
 	for (size_t i = 0; i < n && error == 0; i++)
-		error = listen_at(w, snap, site, &local[i], tls, errors);
+		error = listen_at(w, snap, s, &local[i], errors);
 	return error;
+}
+
+static bool is_ours(struct web *w, const struct addr *local)
+{
+	for (size_t i = 0; i < w->n_listeners; i++)
+		if (w->listeners[i].listener && addr_eq(&w->listeners[i].local, local))
+			return true;
+	return false;
+}
+
+/* Only tries whether it could be had. */
+static int probe_service(struct web *w, const struct conf_snapshot *snap,
+			 const struct web_service *s, struct buf *errors)
+{
+	struct addr local[LISTEN_MAX_ADDRESSES];
+	size_t n = listen_addresses(s->written, s->port, local);
+
+	for (size_t i = 0; i < n; i++) {
+		int error = is_ours(w, &local[i]) ? 0 : stream_listener_probe(&local[i]);
+
+		if (error == 0 || listen_may_fail(&local[i], error))
+			continue;
+		tell(errors, s, &local[i], error);
+		return error;
+	}
+	return 0;
+}
+
+typedef int (*service_do)(struct web *w, const struct conf_snapshot *snap,
+			  const struct web_service *s, struct buf *errors);
+
+/* All services of a configuration; the first error. */
+static int each_service(struct web *w, const struct conf_snapshot *snap, service_do act,
+			struct buf *errors)
+{
+	const struct web_conf *c = conf_get(snap, "web", NULL);
+	const struct site_conf *site = NULL;
+	int first = 0, error;
+
+	if (c->tls && c->tls[0]) {
+		struct web_service s = { "", false, &c->address, c->port, c->tls };
+
+		first = act(w, snap, &s, errors);
+	}
+	while ((site = conf_next(snap, "site", site))) {
+		struct web_service s = { site->common.name, false, &site->address, site->port,
+					 site->tls };
+
+		error = act(w, snap, &s, errors);
+		first = first ? first : error;
+		s.redirect = true;
+		s.port = site->redirect_port;
+		s.tls = NULL;
+		error = s.port ? act(w, snap, &s, errors) : 0;
+		first = first ? first : error;
+	}
+	return first;
 }
 
 int edge_listen_configure(struct web *w, struct buf *errors)
 {
-	const struct web_conf *c = w->conf;
-	const struct site_conf *site = NULL;
-	int first = 0, error;
+	int first;
 
 	for (size_t i = 0; i < w->n_listeners; i++)
 		w->listeners[i].wanted = false;
-	if (c->tls && c->tls[0])
-		first = listen_service(w, w->snap, "", &c->address, c->port, c->tls, errors);
-	while ((site = conf_next(w->snap, "site", site))) {
-		error = listen_service(w, w->snap, site->common.name, &site->address, site->port,
-				       site->tls, errors);
-		first = first ? first : error;
-	}
+	first = each_service(w, w->snap, listen_service, errors);
 	for (size_t i = 0; i < w->n_listeners; i++) {
 		struct web_listener *l = &w->listeners[i];
 
@@ -170,46 +229,9 @@ int edge_listen_configure(struct web *w, struct buf *errors)
 	return first;
 }
 
-static bool is_ours(struct web *w, const struct addr *local)
-{
-	for (size_t i = 0; i < w->n_listeners; i++)
-		if (w->listeners[i].listener && addr_eq(&w->listeners[i].local, local))
-			return true;
-	return false;
-}
-
-static int probe(struct web *w, const char *what, const char *name, const struct addr *written,
-		 uint32_t port, struct buf *errors)
-{
-	struct addr local[2];
-	size_t n = addresses(written, port, local);
-	char text[ADDR_STR_BYTES];
-
-	for (size_t i = 0; i < n; i++) {
-		int error = is_ours(w, &local[i]) ? 0 : stream_listener_probe(&local[i]);
-
-		if (error == 0 || (error == -EAFNOSUPPORT && local[i].family == ADDR_IP6))
-			continue;
-		buf_printf(errors, "[%s%s%s] %s: %s\n", what, name[0] ? " " : "", name,
-			   addr_str(&local[i], text), strerror(-error));
-		return error;
-	}
-	return 0;
-}
-
 int edge_listen_prepare(struct web *w, const struct conf_snapshot *next, struct buf *errors)
 {
-	const struct web_conf *c = conf_get(next, "web", NULL);
-	const struct site_conf *site = NULL;
-	int first = 0, error;
-
-	if (c->tls && c->tls[0])
-		first = probe(w, "web", "", &c->address, c->port, errors);
-	while ((site = conf_next(next, "site", site))) {
-		error = probe(w, "site", site->common.name, &site->address, site->port, errors);
-		first = first ? first : error;
-	}
-	return first;
+	return each_service(w, next, probe_service, errors);
 }
 
 void edge_listen_free(struct web *w)

@@ -400,6 +400,10 @@ static void on_request(void *arg, struct http_exchange *ex)
 	const struct web_listener *l = http_front_arg(http_exchange_front(ex));
 	struct job *j;
 
+	if (l && l->redirect) {
+		redirect_request(w, l, ex);
+		return;
+	}
 	if (l && l->site[0]) {
 		site_request(w, l, ex);
 		return;
@@ -452,10 +456,15 @@ const struct http_engine_ops web_edge_ops = {
 static json_t *facts(const struct web *w)
 {
 	uint16_t sip_port = w->sip ? w->sip->tls_port(w->sip_self) : 0;
+	struct turn_facts turn = { .n_udp = 0 };
+	int turn_port = 0;
+
+	if (w->turn && w->turn->facts(w->turn_self, &turn) && turn.n_udp)
+		turn_port = turn.udp_ports[0];
 
 	return json_pack("{s:s,s:i,s:i,s:i,s:i}", "name", w->name, "web_port",
 			 w->conf->tls ? (int)w->conf->port : 0, "sip_tls_port", (int)sip_port,
-			 "xmpp_port", 0, "turn_port", 0);
+			 "xmpp_port", 0, "turn_port", turn_port);
 }
 
 static void each_fact(void *arg, tunnel_peer to,
@@ -476,11 +485,17 @@ int web_edge_start(struct web *w)
 	return w->tunnel->publish(w->tunnel_self, "edge", &fact_source, w);
 }
 
-void web_edge_facts_changed(struct web *w)
+void web_edge_tell_facts(void *arg)
 {
+	struct web *w = arg;
 	json_t *item = facts(w);
 
 	if (item)
 		w->tunnel->put(w->tunnel_self, 0, "edge", w->name, item);
 	json_decref(item);
+}
+
+void web_edge_facts_changed(struct web *w)
+{
+	timer_start(loop_timers(w->env->loop), &w->facts_timer, 0);
 }

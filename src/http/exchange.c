@@ -90,9 +90,10 @@ struct http_exchange *exchange_new(struct http_front *f, const char *bytes, cons
 void exchange_set_state(struct http_exchange *ex, enum exchange_state state)
 {
 	static const char *const names[] = {
-		[EX_WAITING] = "waiting",	[EX_REPLYING] = "answering",
-		[EX_CONNECTING] = "connecting", [EX_RELAYING] = "relaying",
-		[EX_TUNNELLING] = "switched",	[EX_OVER] = "over",
+		[EX_WAITING] = "waiting",    [EX_COLLECTING] = "reading",
+		[EX_REPLYING] = "answering", [EX_CONNECTING] = "connecting",
+		[EX_RELAYING] = "relaying",  [EX_TUNNELLING] = "switched",
+		[EX_OVER] = "over",
 	};
 
 	/* Switched connections outlive a drain: they are not what it waits for. */
@@ -125,6 +126,8 @@ void exchange_end(struct http_exchange *ex, const char *why)
 	n = slice_append(reason, sizeof(reason), n, slice_of(why));
 	conn_end_as(e->conns, &ex->conn, (struct slice){ reason, n });
 	f->ex = NULL;
+	if (ex->collected)
+		evbuffer_free(ex->collected);
 	free(ex->request);
 	free(ex);
 }
@@ -246,7 +249,7 @@ static void reply_step(struct http_exchange *ex)
 	if (f->back && f->back->in_use)
 		back_drop(f, true);
 	if (ex->keep && !ex->asked_over) {
-		moved = body_move(&ex->asked, stream_in(f->s), NULL, false, 0, &n, &why);
+		moved = body_move(&ex->asked, stream_in(f->s), NULL, 0, &n, &why);
 		front_got(f, n);
 		ex->n_drained += n;
 		if (moved == BODY_WAIT && ex->n_drained <= HTTP_DRAIN_MAX && !stream_eof(f->s))
@@ -273,6 +276,9 @@ void exchange_step(struct http_exchange *ex)
 	switch (ex->state) {
 	case EX_WAITING:
 		wait_step(ex);
+		break;
+	case EX_COLLECTING:
+		collect_step(ex);
 		break;
 	case EX_REPLYING:
 		reply_step(ex);

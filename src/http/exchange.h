@@ -8,6 +8,7 @@
  *
  *   front: HEAD --request--> EXCHANGE --finished, keep-alive--> HEAD ... --> closed
  *   exchange: WAITING (the handler decides) --http_reply--> REPLYING --> over
+ *             WAITING --http_collect--> COLLECTING --whole, too big--> WAITING
  *             WAITING --http_forward--> CONNECTING --> RELAYING --> over
  *             RELAYING --101--> TUNNELLING (WebSocket and friends, RFC 9110 7.8) --> over
  *
@@ -104,6 +105,16 @@ struct conn *http_exchange_conn(struct http_exchange *ex);
 void http_exchange_set_arg(struct http_exchange *ex, void *arg);
 void *http_exchange_arg(const struct http_exchange *ex);
 
+/* Gathers the request's body for a handler that looks into it. A client that waits for 100 (Expect)
+ * is told to go on. done is called once, with status 0 and the whole body (valid during the call),
+ * or with 413 when there are more than max (not 0) bytes, and decides then or later; it may be
+ * called before this returns. What is no body, or comes too slowly, is answered by the engine, and
+ * a client that goes away ends the exchange, both without done. Once for an exchange, before any
+ * other decision.
+ */
+typedef void (*http_collected)(void *arg, struct http_exchange *ex, int status, struct slice body);
+void http_collect(struct http_exchange *ex, uint64_t max, http_collected done, void *arg);
+
 /* An answer of our own. fields: printed field lines ("Name: value\r\n"...), made with
  * http_print_field(); SLICE_NONE: none. body is copied. Date, Server, Content-Length, Connection
  * are added. For HEAD the body is not sent. What is left of a request body is read away (bounded:
@@ -142,6 +153,9 @@ struct http_forward {
 	 * (with another status, or Retry-After); if it does not, the engine answers. May be NULL.
 	 */
 	void (*failed)(void *arg, struct http_exchange *ex, int status, const char *why);
+	/* A connection that was kept is used: no connect() then. tag: of http_back_set_tag(). May
+	 * be NULL. */
+	void (*kept)(void *arg, struct http_exchange *ex, unsigned tag);
 	void *arg;	     /* lives until finished */
 	struct slice key;    /* copied: bytes that name user and target; empty: never used again */
 	struct slice target; /* copied: origin-form or absolute-form request target */
@@ -157,5 +171,10 @@ struct http_forward {
  * 9110 15.2, RFC 9112 7.1.2 (trailers are dropped). Expect: 100-continue is passed on and answered
  * by whoever is behind; a final answer before the body ends it (the connection closes). */
 void http_forward(struct http_exchange *ex, const struct http_forward *f);
+/* Inside connect(): a number that goes with the connection as long as it is kept. */
+void http_back_set_tag(struct http_exchange *ex, unsigned tag);
+/* The server is known not to answer: as if the back connection had broken now. Nothing happens once
+ * a byte of an answer is there. Not inside a callback of the same exchange. */
+void http_forward_abandon(struct http_exchange *ex, const char *why);
 
 #endif

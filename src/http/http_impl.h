@@ -9,6 +9,7 @@
  *   front.c    the front connection: run, heads of requests, its end
  *   timing.c   the one timer of a front: limits and rates
  *   exchange.c one exchange: its life, own answers
+ *   collect.c  bodies for handlers that look into them
  *   back.c     forwarding: the back connection, retry, failure
  *   relay.c    bodies both ways, the answer's head
  *   upgrade.c  switched connections
@@ -69,6 +70,7 @@ struct http_front {
 
 enum exchange_state {
 	EX_WAITING,
+	EX_COLLECTING,
 	EX_REPLYING,
 	EX_CONNECTING,
 	EX_RELAYING,
@@ -102,6 +104,10 @@ struct http_exchange {
 	bool rate_excused;    /* the body could not come: we did not read */
 	bool silence_excused; /* likewise the answer's */
 	uint64_t n_drained;
+	struct evbuffer *collected;
+	uint64_t collect_max;
+	http_collected collect_done;
+	void *collect_arg;
 	struct http_forward fwd; /* its slices are gone by then */
 	char *request;		 /* the head that goes to the back, kept for a retry */
 	size_t n_request;
@@ -117,6 +123,7 @@ struct http_back {
 	bool open, over;
 	bool in_use;
 	bool spoiled; /* not to be used again */
+	unsigned tag; /* http_back_set_tag() */
 	bool consumed, grown;
 	size_t scanned;
 	enum stream_end end;
@@ -154,6 +161,9 @@ void exchange_end(struct http_exchange *ex, const char *why);
 void exchange_over(struct http_exchange *ex);
 void exchange_step(struct http_exchange *ex);
 
+/* --- collect.c --- */
+void collect_step(struct http_exchange *ex);
+
 /* --- back.c --- */
 void back_step(struct http_exchange *ex);
 /* After an answer that came whole: kept for the next request, or closed. */
@@ -170,9 +180,16 @@ void back_silent(struct http_exchange *ex);
 
 /* --- relay.c --- */
 enum body_move { BODY_WAIT, BODY_FULL, BODY_END, BODY_BAD, BODY_BIG };
-/* Moves body bytes from in to `to` (NULL: throws them away), at most max in all (0: no bound). */
-enum body_move body_move(struct http_body_reader *r, struct evbuffer *in, struct stream *to,
-			 bool chunked, uint64_t max, size_t *n_read, const char **why);
+struct body_sink {
+	struct evbuffer *to;
+	struct stream *paced_by; /* stops when this one is full; NULL: never */
+	bool chunked;		 /* goes out in chunks */
+};
+/* Moves body bytes from in to the sink (NULL: throws them away), at most max in all (0: no bound).
+ */
+enum body_move body_move(struct http_body_reader *r, struct evbuffer *in,
+			 const struct body_sink *sink, uint64_t max, size_t *n_read,
+			 const char **why);
 void relay_step(struct http_exchange *ex);
 /* The first n bytes (all when less) in one piece; n 0: those that are so already. */
 struct slice evbuffer_head(struct evbuffer *in, size_t n);

@@ -12,6 +12,7 @@
 #include "core/net.h"
 #include "core/system_conf.h"
 #include "core/trace.h"
+#include "http/api.h"
 #include "http/web.h"
 #include "turnpike/modules.h"
 
@@ -104,6 +105,7 @@ static void http_fini(void *self)
 {
 	struct web *w = self;
 
+	api_free(w->api);
 	http_engine_free(w->engine);
 	edge_listen_free(w);
 	origins_free(w->origins);
@@ -119,11 +121,13 @@ static int http_init(struct env *env, void **self)
 	struct http_engine_conf conf;
 	bool is_edge = env->role == CONF_ROLE_E;
 	uint8_t seed[16];
+	int error;
 
 	if (!w)
 		return -ENOMEM;
 	w->env = env;
 	timer_init(&w->uc_timer, NULL, w);
+	timer_init(&w->facts_timer, web_edge_tell_facts, w);
 	timer_init(&w->hostile_timer, NULL, w);
 	net_random(seed, sizeof(seed));
 	if (allow_init(&w->allow, seed) < 0) {
@@ -135,9 +139,12 @@ static int http_init(struct env *env, void **self)
 	w->engine = http_engine_new(loop_timers(env->loop), env->conns, &conf,
 				    is_edge ? &web_edge_ops : &web_core_ops, w);
 	w->origins = origins_new(env);
-	if (!w->engine || !w->origins) {
+	error = w->engine && w->origins ? 0 : -ENOMEM;
+	if (error == 0 && !is_edge)
+		w->api = api_new(env, &error);
+	if (error) {
 		http_fini(w);
-		return -ENOMEM;
+		return error;
 	}
 	origins_configure(w->origins, w->snap);
 	*self = w;
@@ -150,6 +157,7 @@ static void find_services(struct web *w)
 	struct service signin = service_find(w->env->modules, SIGNIN_SERVICE);
 	struct service uc = service_find(w->env->modules, UC_SERVICE);
 	struct service sip = service_find(w->env->modules, SIP_SERVICE);
+	struct service turn = service_find(w->env->modules, TURN_SERVICE);
 
 	w->tunnel = tunnel.ops;
 	w->tunnel_self = tunnel.self;
@@ -159,20 +167,41 @@ static void find_services(struct web *w)
 	w->uc_self = uc.self;
 	w->sip = sip.ops;
 	w->sip_self = sip.self;
+	w->turn = turn.ops;
+	w->turn_self = turn.self;
 }
 
-static int start_edge(struct web *w)
+/* What the settings say about listening: at start and at each reload. */
+static int listen_as_configured(struct web *w)
 {
 	struct buf errors;
-	int error = web_edge_start(w);
+	int error;
 
 	buf_init(&errors, 8192);
-	if (error == 0)
-		error = edge_listen_configure(w, &errors);
+	error = w->api ? api_configure(w->api, w->snap, &errors)
+		       : edge_listen_configure(w, &errors);
 	if (errors.n)
 		log_error(w->env->log, "http.listen", "reason=%s", log_esc(buf_slice(&errors)));
 	buf_fini(&errors);
 	return error;
+}
+
+static int start_core(struct web *w)
+{
+	struct service signin = { w->signin, w->signin_self };
+	int error = allow_table_build(w);
+
+	api_set_signin(w->api, &signin);
+	if (error == 0)
+		error = web_core_start(w);
+	return error ? error : listen_as_configured(w);
+}
+
+static int start_edge(struct web *w)
+{
+	int error = web_edge_start(w);
+
+	return error ? error : listen_as_configured(w);
 }
 
 static int http_start(void *self)
@@ -184,10 +213,8 @@ static int http_start(void *self)
 	if (!w->tunnel || !w->signin)
 		return -ENOENT;
 	error = allow_table_start(w);
-	if (error == 0 && w->env->role == CONF_ROLE_C)
-		error = allow_table_build(w);
 	if (error == 0)
-		error = w->env->role == CONF_ROLE_C ? web_core_start(w) : start_edge(w);
+		error = w->env->role == CONF_ROLE_C ? start_core(w) : start_edge(w);
 	return error ? error : ctl_add(w->env->ctl, web_ctl_commands, w);
 }
 
@@ -195,7 +222,7 @@ static int http_prepare(void *self, const struct conf_snapshot *next, struct buf
 {
 	struct web *w = self;
 
-	return w->env->role == CONF_ROLE_E ? edge_listen_prepare(w, next, errors) : 0;
+	return w->api ? api_prepare(w->api, next, errors) : edge_listen_prepare(w, next, errors);
 }
 
 static void http_reload(void *self, const struct conf_snapshot *old,
@@ -203,21 +230,24 @@ static void http_reload(void *self, const struct conf_snapshot *old,
 {
 	struct web *w = self;
 	struct http_engine_conf conf;
-	struct buf errors;
 
 	use_snapshot(w, next);
 	conf = engine_conf(w);
 	http_engine_configure(w->engine, &conf);
 	origins_configure(w->origins, next);
-	if (w->env->role == CONF_ROLE_C) {
+	listen_as_configured(w);
+	if (w->env->role == CONF_ROLE_C)
 		allow_table_build(w);
-		return;
-	}
-	buf_init(&errors, 8192);
-	if (edge_listen_configure(w, &errors) < 0)
-		log_error(w->env->log, "http.listen", "reason=%s", log_esc(buf_slice(&errors)));
-	buf_fini(&errors);
-	web_edge_facts_changed(w);
+	else
+		web_edge_facts_changed(w);
+}
+
+static void stop_listening(struct web *w)
+{
+	edge_listen_free(w);
+	http_engine_drain(w->engine);
+	if (w->api)
+		api_drain(w->api);
 }
 
 static void http_drain(void *self)
@@ -225,32 +255,32 @@ static void http_drain(void *self)
 	struct web *w = self;
 
 	w->draining = true;
-	edge_listen_free(w);
-	http_engine_drain(w->engine);
+	stop_listening(w);
 }
 
 static bool http_drained(void *self)
 {
 	struct web *w = self;
 
-	return http_engine_busy(w->engine) == 0;
+	return http_engine_busy(w->engine) == 0 && (!w->api || api_busy(w->api) == 0);
 }
 
 static void http_stop(void *self)
 {
-	struct web *w = self;
-
-	edge_listen_free(w);
-	http_engine_drain(w->engine);
+	stop_listening(self);
 }
 
 static void http_status(void *self, json_t *out)
 {
-	web_status(self, out);
+	struct web *w = self;
+
+	web_status(w, out);
+	if (w->api)
+		api_status(w->api, out);
 }
 
 static const struct conf_section *const sections[] = {
-	&web_section, &allow_section, &backends_section, &site_section, NULL,
+	&web_section, &allow_section, &backends_section, &site_section, &api_section, NULL,
 };
 
 const struct module http_module = {

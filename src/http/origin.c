@@ -36,8 +36,11 @@ struct server {
 	struct addr addrs[MAX_ADDRS];
 	/* health, of [backends] only */
 	struct fetch *probe;
-	uint32_t n_bad; /* in a row */
+	uint32_t n_bad;	 /* in a row */
+	uint32_t n_sick; /* of them answers to health questions, which good answers to requests do
+			    not outweigh: it may want to be left out */
 	bool down;
+	bool suspect; /* a request could not use it; the next good answer clears it */
 };
 
 struct origin {
@@ -59,7 +62,11 @@ struct origin {
 	int mode;
 	char health_path[512];
 	uint32_t health_interval_ms, health_timeout_ms, health_fails;
-	unsigned turn; /* round robin */
+	unsigned turn;	 /* round robin */
+	unsigned epoch;	 /* counts changes of the order of servers */
+	unsigned serial; /* no two of one table are alike */
+	struct list watches;
+	struct timer doubt;
 	size_t n_servers;
 	struct server servers[]; /* best first */
 };
@@ -68,6 +75,7 @@ struct origins {
 	struct env *env;
 	const struct conf_snapshot *snap;
 	struct htab table;
+	unsigned serial;
 	struct list list; /* the least recently used first */
 	size_t n;
 };
@@ -131,6 +139,7 @@ static void leave_table(struct origin * or)
 	list_del(& or->node);
 	o->n--;
 	timer_stop(loop_timers(o->env->loop), & or->health);
+	timer_stop(loop_timers(o->env->loop), & or->doubt);
 	for (size_t i = 0; i < or->n_servers; i++) {
 		char subject[96];
 
@@ -193,22 +202,34 @@ void origins_configure(struct origins *o, const struct conf_snapshot *snap)
 
 /* --- health of a [backends] server --- */
 
-void origin_report(struct origin * or, unsigned server, bool good)
+static void probe(struct origin * or, struct server *s);
+
+/* Which servers are to be preferred has changed. */
+static void set_standing(struct server *s, bool down, bool suspect)
+{
+	if (s->down != down || s->suspect != suspect)
+		s->or->epoch++;
+	s->down = down;
+	s->suspect = suspect;
+}
+
+static void take_report(struct origin * or, unsigned server, bool good, bool asked)
 {
 	struct server *s = & or->servers[server];
 	char subject[96];
 
-	if (! or->all || ! or->is_group || server >= or->n_servers)
-		return;
 	alarm_subject(or, s, subject);
-	s->n_bad = good ? 0 : s->n_bad + 1;
+	if (asked)
+		s->n_sick = good ? 0 : s->n_sick + 1;
+	s->n_bad = good ? s->n_sick : s->n_bad + 1;
+	if (good && s->n_sick > 0)
+		return;
 	if (good && s->down) {
-		s->down = false;
 		alarm_clear(or->all->env->alarms, ALARM_BACKEND, subject);
 		log_warn(or->all->env->log, "http.backend.up", "host=%s server=%s:%u", or->host,
 			 s->host, s->port);
 	} else if (!good && !s->down && s->n_bad >= or->health_fails) {
-		s->down = true;
+		set_standing(s, true, s->suspect);
 		alarm_raise(or->all->env->alarms, ALARM_BACKEND, subject, ALARM_WARNING,
 			    "look at that server; requests go to the others meanwhile",
 			    "[backends %s]: %s:%u gave %u bad answers in a row", or->host, s->host,
@@ -216,14 +237,118 @@ void origin_report(struct origin * or, unsigned server, bool good)
 		log_warn(or->all->env->log, "http.backend.down", "host=%s server=%s:%u bad=%u",
 			 or->host, s->host, s->port, s->n_bad);
 	}
+	if (good)
+		set_standing(s, false, false);
+}
+
+void origin_report(struct origin * or, unsigned server, bool good)
+{
+	if (or->all && or->is_group && server < or->n_servers)
+		take_report(or, server, good, false);
+}
+
+void origin_unusable(struct origin * or, unsigned server)
+{
+	struct server *s = & or->servers[server];
+
+	if (! or->all || ! or->is_group || server >= or->n_servers)
+		return;
+	if (!s->suspect)
+		log_info(or->all->env->log, "http.backend.suspect", "host=%s server=%s:%u",
+			 or->host, s->host, s->port);
+	set_standing(s, s->down, true);
+	take_report(or, server, false, false);
+	/* Was it the request, or the server? */
+	probe(or, s);
+}
+
+uint64_t origin_epoch(const struct origin * or)
+{
+	if (! or->is_group)
+		return 0;
+	return (uint64_t) or->serial << 32 | (or->mode == BACKENDS_FAILOVER ? or->epoch : 0);
+}
+
+/* --- requests that wait for an answer --- */
+
+/* Whoever waits long makes us ask. */
+static void doubt(void *arg)
+{
+	struct origin * or = arg;
+	int64_t now_ms = loop_now_ms(loop_of(or));
+
+	LIST_FOREACH (it, & or->watches) {
+		const struct origin_watch *w = CONTAINER_OF(it, struct origin_watch, node);
+
+		if (now_ms - w->since_ms >= (int64_t) or->health_timeout_ms)
+			probe(or, & or->servers[w->server]);
+	}
+	if (!list_empty(& or->watches))
+		timer_start(loop_timers(loop_of(or)), & or->doubt, or->health_timeout_ms);
+}
+
+void origin_watch_start(struct origin * or, struct origin_watch *w, unsigned server)
+{
+	origin_watch_stop(w);
+	if (! or->all || ! or->is_group || server >= or->n_servers)
+		return;
+	w->on = true;
+	w->server = server;
+	w->since_ms = loop_now_ms(loop_of(or));
+	if (list_empty(& or->watches))
+		timer_start(loop_timers(loop_of(or)), & or->doubt, or->health_timeout_ms);
+	list_add_tail(& or->watches, &w->node);
+}
+
+void origin_watch_stop(struct origin_watch *w)
+{
+	if (!w->on)
+		return;
+	w->on = false;
+	list_del(&w->node);
+}
+
+static struct origin_watch *first_of(struct origin * or, unsigned server)
+{
+	LIST_FOREACH (it, & or->watches) {
+		struct origin_watch *w = CONTAINER_OF(it, struct origin_watch, node);
+
+		if (w->server == server)
+			return w;
+	}
+	return NULL;
+}
+
+/* Whoever is told may end others, and begin anew with another server. */
+static void tell_watching(struct origin * or, unsigned server)
+{
+	struct origin_watch *w;
+
+	origin_ref(or);
+	while (or->servers[server].down && (w = first_of(or, server))) {
+		origin_watch_stop(w);
+		w->gone(w->arg);
+	}
+	origin_unref(or);
+}
+
+static bool other_is_up(const struct origin * or)
+{
+	for (size_t i = 0; i < or->n_servers; i++)
+		if (! or->servers[i].down)
+			return true;
+	return false;
 }
 
 static void probed(const struct fetch_result *r, void *arg)
 {
 	struct server *s = arg;
+	unsigned server = (unsigned)(s - s->or->servers);
 
 	s->probe = NULL;
-	origin_report(s->or, (unsigned)(s - s->or->servers), r->error == 0 && r->status < 500);
+	take_report(s->or, server, r->error == 0 && r->status < 500, true);
+	if (s->down && other_is_up(s->or))
+		tell_watching(s->or, server);
 }
 
 static void probe(struct origin * or, struct server *s)
@@ -318,8 +443,11 @@ static struct origin *make(struct origins *o, const char *key, const struct http
 	slice_copy(or->host, sizeof(or->host), slice_of(url->host));
 	slice_copy(or->named, sizeof(or->named), slice_of(rule->host));
 	slice_copy(or->tls, sizeof(or->tls), slice_of(rule->tls));
+	or->serial = ++o->serial;
 	list_init(& or->waits);
+	list_init(& or->watches);
 	timer_init(& or->health, health_turn, or);
+	timer_init(& or->doubt, doubt, or);
 	snprintf(literal, sizeof(literal), strchr(url->host, ':') ? "[%s]" : "%s", url->host);
 	for (size_t i = 0; i < n; i++)
 		set_server(or, i, group ? group->servers.v[i] : literal, url->port);
@@ -374,6 +502,14 @@ static const char *named_host(const struct server *s)
 	return s->or->is_group ? s->host : s->or->named;
 }
 
+/* Also as an IPv6 address that carries it. */
+static bool is_own(const struct addr *a)
+{
+	struct addr inner;
+
+	return net_is_own_ip(a) || (addr_embedded_ip4(a, &inner) && net_is_own_ip(&inner));
+}
+
 static void take_addresses(struct server *s, const struct dns_result *r)
 {
 	struct origin * or = s->or ;
@@ -386,7 +522,7 @@ static void take_addresses(struct server *s, const struct dns_result *r)
 		struct addr a = r->addrs[i].addr;
 		const char *why;
 
-		if (origin_address_allowed(&a, named_host(s), net_is_own_ip(&a), &why)) {
+		if (origin_address_allowed(&a, named_host(s), is_own(&a), &why)) {
 			a.port = s->port;
 			s->addrs[s->n_addrs++] = a;
 			continue;
@@ -505,8 +641,14 @@ void origin_wait_cancel(struct origin_wait *w)
 
 _Static_assert(WEB_MAX_SERVERS *MAX_ADDRS <= 64, "one bit for each address in `tried`");
 
-/* The best address that was not tried yet: living servers in their order, then the others, each
- * with all of its addresses. */
+/* 0 is the best. */
+static unsigned standing(const struct server *s)
+{
+	return s->down ? 2 : s->suspect ? 1 : 0;
+}
+
+/* The best address that was not tried yet: living servers in their order, then those that a request
+ * has failed with just now, then the dead, each with all of its addresses. */
 static struct server *pick(struct origin * or, uint64_t *tried, const struct addr **to)
 {
 	unsigned start = 0, n = (unsigned) or->n_servers;
@@ -515,11 +657,11 @@ static struct server *pick(struct origin * or, uint64_t *tried, const struct add
 		or->turn++;
 	if (or->mode == BACKENDS_ROUND_ROBIN)
 		start = or->turn;
-	for (unsigned i = 0; i < 2 * n; i++) {
+	for (unsigned i = 0; i < 3 * n; i++) {
 		unsigned at = (start + i) % n;
 		struct server *s = & or->servers[at];
 
-		if (s->down != (i >= n))
+		if (standing(s) != i / n)
 			continue;
 		for (size_t k = 0; k < s->n_addrs; k++) {
 			uint64_t bit = 1ull << (at * MAX_ADDRS + k);
@@ -532,6 +674,18 @@ static struct server *pick(struct origin * or, uint64_t *tried, const struct add
 		}
 	}
 	return NULL;
+}
+
+/* While there are others to turn to, nobody waits for a dead one longer than its health question
+ * does. */
+static uint32_t patience_ms(const struct origin * or, uint64_t tried, uint32_t timeout_ms)
+{
+	unsigned n_tried = (unsigned)__builtin_popcountll(tried);
+
+	if (! or->is_group || n_tried >= origin_n_attempts(or) ||
+	    or->health_timeout_ms > timeout_ms)
+		return timeout_ms;
+	return or->health_timeout_ms;
 }
 
 unsigned origin_n_attempts(const struct origin * or)
@@ -549,7 +703,7 @@ struct stream *origin_connect(struct origin * or, uint64_t *tried, uint32_t time
 {
 	const struct addr *to;
 	struct server *s = pick(or, tried, &to);
-	struct stream_connect c = { .timeout_ms = timeout_ms, .verify = or->verify };
+	struct stream_connect c = { .verify = or->verify };
 
 	if (!s && *tried) { /* all: from the first again */
 		*tried = 0;
@@ -560,6 +714,7 @@ struct stream *origin_connect(struct origin * or, uint64_t *tried, uint32_t time
 	if (!s)
 		return NULL;
 	*server = (unsigned)(s - or->servers);
+	c.timeout_ms = patience_ms(or, *tried, timeout_ms);
 	c.to = *to;
 	if (or->https) {
 		c.tls = or->tls[0] ? or->tls : NULL;
@@ -578,8 +733,11 @@ static json_t *server_json(const struct origin * or, const struct server *s)
 	for (size_t i = 0; i < s->n_addrs; i++)
 		json_array_append_new(addrs, json_string(addr_str(&s->addrs[i], text)));
 	return json_pack("{s:s,s:s,s:i,s:s,s:i,s:o}", "host", or->host, "server", s->host, "port",
-			 (int)s->port, "state", s->down ? "down" : "up", "bad", (int)s->n_bad,
-			 "addresses", addrs);
+			 (int)s->port, "state",
+			 s->down      ? "down"
+			 : s->suspect ? "suspect"
+				      : "up",
+			 "bad", (int)s->n_bad, "addresses", addrs);
 }
 
 json_t *origins_json(const struct origins *o)

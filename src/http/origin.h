@@ -52,6 +52,27 @@ struct stream *origin_connect(struct origin * or, uint64_t *tried, uint32_t time
 			      int *error, const char **why);
 /* How it went: for the health of a [backends] server. */
 void origin_report(struct origin * or, unsigned server, bool good);
+/* A request could not be given to it: a bad answer, and the others of its [backends] are preferred
+ * from now on, until it answers (it is asked at once). */
+void origin_unusable(struct origin * or, unsigned server);
+
+/* A request that waits for the answer of a server of [backends]; embedded. While one waits longer
+ * than health-timeout the server is asked how it is, and gone is called (once, from the loop) when
+ * it is found to be down. Over before the origin is let go. */
+struct origin_watch {
+	struct list node;
+	unsigned server;
+	int64_t since_ms;
+	void (*gone)(void *arg);
+	void *arg;
+	bool on;
+};
+void origin_watch_start(struct origin * or, struct origin_watch *w, unsigned server);
+void origin_watch_stop(struct origin_watch *w);
+
+/* Changes when a request might go to another server of [backends] than the one before: connections
+ * of another number are not used again. 0 for a single server. */
+uint64_t origin_epoch(const struct origin * or);
 /* For listings: [backends] with their servers. */
 json_t *origins_json(const struct origins *o);
 

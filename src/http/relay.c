@@ -32,29 +32,30 @@ size_t evbuffer_more(struct evbuffer *in, size_t have, size_t max)
 }
 
 /* --- bodies --- */
-static bool move_data(struct evbuffer *in, struct stream *to, bool chunked, size_t n)
+static bool move_data(struct evbuffer *in, const struct body_sink *sink, size_t n)
 {
 	char line[24];
 	size_t n_line;
 
-	if (!to)
+	if (!sink)
 		return evbuffer_drain(in, n) == 0;
-	if (!chunked)
-		return evbuffer_remove_buffer(in, stream_out(to), n) == (int)n;
+	if (!sink->chunked)
+		return evbuffer_remove_buffer(in, sink->to, n) == (int)n;
 	n_line = http_print_chunk_size(line, sizeof(line), n);
-	return evbuffer_add(stream_out(to), line, n_line) == 0 &&
-	       evbuffer_remove_buffer(in, stream_out(to), n) == (int)n &&
-	       evbuffer_add(stream_out(to), "\r\n", 2) == 0;
+	return evbuffer_add(sink->to, line, n_line) == 0 &&
+	       evbuffer_remove_buffer(in, sink->to, n) == (int)n &&
+	       evbuffer_add(sink->to, "\r\n", 2) == 0;
 }
 
-static bool end_body(struct stream *to, bool chunked)
+static bool end_body(const struct body_sink *sink)
 {
-	return !to || !chunked ||
-	       evbuffer_add(stream_out(to), HTTP_LAST_CHUNK, strlen(HTTP_LAST_CHUNK)) == 0;
+	return !sink || !sink->chunked ||
+	       evbuffer_add(sink->to, HTTP_LAST_CHUNK, strlen(HTTP_LAST_CHUNK)) == 0;
 }
 
-enum body_move body_move(struct http_body_reader *r, struct evbuffer *in, struct stream *to,
-			 bool chunked, uint64_t max, size_t *n_read, const char **why)
+enum body_move body_move(struct http_body_reader *r, struct evbuffer *in,
+			 const struct body_sink *sink, uint64_t max, size_t *n_read,
+			 const char **why)
 {
 	size_t before = in ? evbuffer_get_length(in) : 0, n = 0;
 	enum body_move result = BODY_WAIT;
@@ -64,7 +65,7 @@ enum body_move body_move(struct http_body_reader *r, struct evbuffer *in, struct
 	*n_read = 0;
 	*why = "out of memory";
 	while (in && result == BODY_WAIT) {
-		if (to && stream_is_full(to)) {
+		if (sink && sink->paced_by && stream_is_full(sink->paced_by)) {
 			result = BODY_FULL;
 			break;
 		}
@@ -78,10 +79,10 @@ enum body_move body_move(struct http_body_reader *r, struct evbuffer *in, struct
 			result = BODY_BAD;
 		else if (max && r->n_total > max)
 			result = BODY_BIG;
-		else if (part.data && !move_data(in, to, chunked, part.data))
+		else if (part.data && !move_data(in, sink, part.data))
 			result = BODY_BAD;
 		else if (part.end)
-			result = end_body(to, chunked) ? BODY_END : BODY_BAD;
+			result = end_body(sink) ? BODY_END : BODY_BAD;
 		/* What a piece too small says nothing about may be said by a longer one. */
 		n = part.skip || part.data ? 0 : evbuffer_more(in, bytes.n, SIZE_MAX / 4);
 		if (n == 0 && !part.skip && !part.data)
@@ -111,14 +112,15 @@ static bool send_body(struct http_exchange *ex)
 {
 	struct http_front *f = ex->f;
 	struct http_back *b = f->back;
+	struct body_sink sink;
 	enum body_move moved;
 	const char *why;
 	size_t n;
 
 	if (ex->asked_over || !b->s)
 		return true;
-	moved = body_move(&ex->asked, stream_in(f->s), b->s, ex->asked.kind == HTTP_BODY_CHUNKED,
-			  f->e->conf.max_body, &n, &why);
+	sink = (struct body_sink){ stream_out(b->s), b->s, ex->asked.kind == HTTP_BODY_CHUNKED };
+	moved = body_move(&ex->asked, stream_in(f->s), &sink, f->e->conf.max_body, &n, &why);
 	if (n > 0) {
 		front_got(f, n);
 		ex->body_sent = true;
@@ -308,16 +310,17 @@ static void pass_answer(struct http_exchange *ex)
 {
 	struct http_front *f = ex->f;
 	struct http_back *b = f->back;
+	struct body_sink sink = { stream_out(f->s), f->s, ex->chunked };
 	enum body_move moved = BODY_END;
 	size_t before = evbuffer_get_length(stream_out(f->s)), n;
 	const char *why;
 
 	if (!ex->answer_over) {
 		front_sending(f);
-		moved = body_move(&ex->answered, back_in(b), f->s, ex->chunked, 0, &n, &why);
+		moved = body_move(&ex->answered, back_in(b), &sink, 0, &n, &why);
 		if (moved == BODY_WAIT && ex->answered.kind == HTTP_BODY_UNTIL_CLOSE &&
 		    back_eof(b) && ended_cleanly(b))
-			moved = end_body(f->s, ex->chunked) ? BODY_END : BODY_BAD;
+			moved = end_body(&sink) ? BODY_END : BODY_BAD;
 		front_sent(f, evbuffer_get_length(stream_out(f->s)) - before);
 		b->consumed = true;
 		if (n > 0 || ex->silence_excused)

@@ -61,6 +61,10 @@ static void exchange_deadlines(struct http_exchange *ex, struct deadline *d)
 		if (!ex->asked_over && !ex->waits_for_go && rates(c))
 			at(d, LATE_BODY_RATE, ex->rate_since_ms, c->min_rate_ms);
 		break;
+	case EX_COLLECTING:
+		if (rates(c))
+			at(d, LATE_BODY_RATE, ex->rate_since_ms, c->min_rate_ms);
+		break;
 	case EX_REPLYING:
 		at(d, LATE_DRAIN, ex->since_ms, c->head_ms);
 		break;

@@ -11,6 +11,7 @@
 #include "http/web_conf.h"
 #include "turnpike/signin.h"
 #include "turnpike/sip.h"
+#include "turnpike/turn.h"
 #include "turnpike/tunnel.h"
 #include "turnpike/uc.h"
 
@@ -19,10 +20,11 @@
 
 struct stream_listener;
 
-/* A listening address of E: the edge service (site NULL) or a [site]. */
+/* A listening address of E: the edge service or a [site]. */
 struct web_listener {
 	struct web *web;
-	char site[64]; /* "": the edge service */
+	char site[WEB_SITE_BYTES]; /* "": the edge service */
+	bool redirect;		   /* plain HTTP, sent to HTTPS */
 	struct addr local;
 	struct stream_listener *listener;
 	size_t n_fronts; /* connections that point to this place */
@@ -36,6 +38,7 @@ struct web {
 	const char *name; /* [system] name */
 	struct http_engine *engine;
 	struct origins *origins;
+	struct api *api; /* C */
 	const struct tunnel_ops *tunnel;
 	void *tunnel_self;
 	const struct signin_ops *signin;
@@ -44,6 +47,9 @@ struct web {
 	void *uc_self;
 	const struct sip_ops *sip; /* E; may be NULL */
 	void *sip_self;
+	const struct turn_ops *turn; /* E; may be NULL */
+	void *turn_self;
+	struct timer facts_timer; /* E: tells C anew when every module has the new settings */
 	bool draining;
 
 	/* C: the allow list that decides. */
@@ -95,7 +101,9 @@ void web_core_facts(const struct web *w, tunnel_peer peer, struct edge_facts *ou
 extern const struct http_engine_ops web_edge_ops;
 /* Publishes the facts; again after a reload. */
 int web_edge_start(struct web *w);
+/* At the next turn: after a reload modules behind this one still have the old settings. */
 void web_edge_facts_changed(struct web *w);
+void web_edge_tell_facts(void *arg); /* now */
 
 /* edge_listen.c */
 int edge_listen_prepare(struct web *w, const struct conf_snapshot *next, struct buf *errors);
@@ -105,6 +113,9 @@ void edge_listen_free(struct web *w);
 /* site.c: an exchange of a [site] listener. */
 void site_request(struct web *w, const struct web_listener *l, struct http_exchange *ex);
 void site_finished(struct http_exchange *ex);
+
+/* redirect.c: an exchange of a site's redirect-port. */
+void redirect_request(struct web *w, const struct web_listener *l, struct http_exchange *ex);
 
 /* web_ctl.c */
 extern const struct ctl_command web_ctl_commands[];

@@ -6,7 +6,8 @@
 #include "http/allow.h"
 #include "http/exchange.h"
 
-#define WEB_MAX_SERVERS 8 /* of one [backends] */
+#define WEB_MAX_SERVERS 8  /* of one [backends] */
+#define WEB_SITE_BYTES	64 /* of a [site]'s name, with the 0 */
 
 /* [web] */
 struct web_conf {
@@ -57,6 +58,9 @@ enum backends_mode { BACKENDS_FAILOVER, BACKENDS_ROUND_ROBIN };
 struct site_conf {
 	struct conf_common common;
 	uint32_t port;
+	uint32_t redirect_port; /* plain HTTP, sent to HTTPS; 0: none */
+	uint32_t public_port;	/* of the URLs that it sends to */
+	char *public_host;
 	struct addr address;
 	char *tls;
 	struct conf_names paths; /* prefixes; none: all */

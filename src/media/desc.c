@@ -120,6 +120,8 @@ static enum desc_addr_verdict own_addr(const struct desc_world *w, enum media_le
 
 	if (owner == DESC_OWNER_LISTENER)
 		return DESC_ADDR_LISTENER;
+	if (owner == DESC_OWNER_RELAY)
+		return DESC_ADDR_OK;
 	if (owner == DESC_OWNER_SAME)
 		return DESC_ADDR_LOOP;
 	if (leg == MEDIA_LEG_INSIDE && owner == DESC_OWNER_OTHER)

@@ -59,7 +59,8 @@ void media_desc_wipe(struct media_desc *d);
  *   any leg   multicast, broadcast, link-local, reserved: refused. Loopback: refused, unless the
  *             signalling of that leg itself comes from loopback (all on one machine).
  *             One of our own addresses: refused where it is a listener of ours; refused where it is
- * a media port of the same session (a loop). OUTSIDE   any other own address: refused, unless the
+ * a media port of the same session (a loop). Taken where it is a TURN relay of ours: somebody
+ * outside has it, and packets go to him. OUTSIDE   any other own address: refused, unless the
  * signalling comes from that address. What is in refuse-outside: refused. Private addresses: taken,
  * because phones behind NAT write them in good faith; nothing is sent there before a packet from
  * there (or from wherever the phone really is) proved itself, so they cannot be used to reach
@@ -82,6 +83,7 @@ enum desc_addr_verdict {
 enum desc_owner {
 	DESC_OWNER_NONE,
 	DESC_OWNER_LISTENER,
+	DESC_OWNER_RELAY,
 	DESC_OWNER_FREE,
 	DESC_OWNER_SAME,
 	DESC_OWNER_OTHER

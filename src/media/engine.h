@@ -32,6 +32,8 @@ struct media_io {
 	void (*random)(void *arg, void *p, size_t n);
 	bool (*own_ip)(void *arg, const struct addr *a);
 	bool (*is_listener)(void *arg, const struct addr *a);
+	/* Is it a TURN relay of this host, and where do we reach it? NULL: there are none. */
+	bool (*relay_of)(void *arg, const struct addr *written, struct addr *reached);
 	/* For the decision trace. */
 	void (*refused)(void *arg, const struct media_session *s, unsigned leg, const char *code,
 			const struct addr *about, const char *text);

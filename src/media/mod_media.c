@@ -14,12 +14,15 @@
 #include "media/media_conf.h"
 #include "media/udp.h"
 #include "turnpike/modules.h"
+#include "turnpike/turn.h"
 
 struct mod_media {
 	struct env *env;
 	const struct conf_snapshot *snap; /* the settings point into it */
 	struct media_engine engine;
-	struct udp udp;
+	struct media_udp udp;
+	const struct turn_ops *turn; /* E; NULL: no such module */
+	void *turn_self;
 	bool ready;
 };
 
@@ -29,20 +32,20 @@ static int io_open(void *arg, struct media_end *end)
 {
 	struct mod_media *m = arg;
 
-	return udp_open(&m->udp, end);
+	return media_udp_open(&m->udp, end);
 }
 
 static void io_close(void *arg, struct media_end *end)
 {
 	struct mod_media *m = arg;
 
-	udp_close(&m->udp, end);
+	media_udp_close(&m->udp, end);
 }
 
 static int io_open_mux(void *arg, const struct addr *local, uint16_t rtp_port, uint32_t *pair)
 {
 	struct mod_media *m = arg;
-	int err = udp_open_mux(&m->udp, local, rtp_port, pair);
+	int err = media_udp_open_mux(&m->udp, local, rtp_port, pair);
 	char text[ADDR_STR_BYTES];
 
 	addr_ip_str(local, text);
@@ -60,7 +63,7 @@ static void io_mux_send(void *arg, uint32_t socket, const struct addr *to, const
 {
 	struct mod_media *m = arg;
 
-	udp_mux_send(&m->udp, socket, to, p, n);
+	media_udp_mux_send(&m->udp, socket, to, p, n);
 }
 
 static void io_send(void *arg, struct media_end *end, unsigned component, const struct addr *to,
@@ -68,7 +71,7 @@ static void io_send(void *arg, struct media_end *end, unsigned component, const 
 {
 	struct mod_media *m = arg;
 
-	udp_send(&m->udp, end, component, to, p, n);
+	media_udp_send(&m->udp, end, component, to, p, n);
 }
 
 static void io_random(void *arg, void *p, size_t n)
@@ -93,6 +96,13 @@ static bool io_is_listener(void *arg, const struct addr *a)
 			return true;
 	}
 	return false;
+}
+
+static bool io_relay_of(void *arg, const struct addr *written, struct addr *reached)
+{
+	struct mod_media *m = arg;
+
+	return m->turn && m->turn->relay_of && m->turn->relay_of(m->turn_self, written, reached);
 }
 
 static void io_refused(void *arg, const struct media_session *s, unsigned leg, const char *code,
@@ -124,6 +134,7 @@ static const struct media_io io = {
 	.random = io_random,
 	.own_ip = io_own_ip,
 	.is_listener = io_is_listener,
+	.relay_of = io_relay_of,
 	.refused = io_refused,
 	.idle = io_idle,
 };
@@ -269,16 +280,19 @@ static int mod_start(void *self)
 {
 	struct mod_media *m = self;
 	const struct conf_snapshot *snap = conf_current(m->env->conf);
+	struct service turn = service_find(m->env->modules, TURN_SERVICE);
 	struct media_settings settings;
-	int err = udp_init(&m->udp, m->env->loop, &m->engine);
+	int err = media_udp_init(&m->udp, m->env->loop, &m->engine);
 
+	m->turn = turn.ops;
+	m->turn_self = turn.self;
 	if (err < 0)
 		return err;
 	settings_of(m, snap, &settings);
 	err = media_engine_init(&m->engine, &settings, &io, m, loop_timers(m->env->loop),
 				m->env->conns);
 	if (err < 0) {
-		udp_fini(&m->udp);
+		media_udp_fini(&m->udp);
 		return err;
 	}
 	dscp_take(m, snap);
@@ -331,7 +345,7 @@ static void mod_stop(void *self)
 		return;
 	m->ready = false;
 	media_engine_fini(&m->engine);
-	udp_fini(&m->udp);
+	media_udp_fini(&m->udp);
 	conf_unref(m->snap);
 	m->snap = NULL;
 }
@@ -345,12 +359,14 @@ static void mod_fini(void *self)
 static void mod_status(void *self, json_t *out)
 {
 	struct mod_media *m = self;
+	uint64_t n_truncated, n_send_failed;
 
 	if (!m->ready)
 		return;
 	media_describe_engine(&m->engine, out);
-	json_object_set_new(out, "truncated", json_integer((json_int_t)m->udp.n_truncated));
-	json_object_set_new(out, "send_failed", json_integer((json_int_t)m->udp.n_send_failed));
+	media_udp_lost(&m->udp, &n_truncated, &n_send_failed);
+	json_object_set_new(out, "truncated", json_integer((json_int_t)n_truncated));
+	json_object_set_new(out, "send_failed", json_integer((json_int_t)n_send_failed));
 }
 
 static const struct conf_section *const sections[] = { &media_conf_section, NULL };

@@ -73,8 +73,14 @@ static int plan_rtp(struct media_plan *p, enum media_crypto offerer, enum media_
 int media_plan_line(struct media_plan *p, enum media_crypto offerer, enum media_crypto answerer,
 		    char why[DESC_WHY_BYTES])
 {
-	bool relay = offerer == MEDIA_CRYPTO_RELAY || answerer == MEDIA_CRYPTO_RELAY;
+	bool relay;
 
+	/* E: where a neighbour zone is unencrypted, the keys toward C are its own. */
+	if (offerer == MEDIA_CRYPTO_RELAY && answerer == MEDIA_CRYPTO_NONE)
+		offerer = MEDIA_CRYPTO_ENCRYPTED;
+	else if (answerer == MEDIA_CRYPTO_RELAY && offerer == MEDIA_CRYPTO_NONE)
+		answerer = MEDIA_CRYPTO_ENCRYPTED;
+	relay = offerer == MEDIA_CRYPTO_RELAY || answerer == MEDIA_CRYPTO_RELAY;
 	if (relay || p->desc.kind == DESC_OPAQUE)
 		return 0;
 	if (p->desc.kind == DESC_RTP)

@@ -155,7 +155,10 @@ static enum desc_owner world_owner(void *arg, const struct addr *a)
 {
 	const struct owner_query *q = arg;
 	const struct media_engine *e = q->s->engine;
+	struct addr reached;
 
+	if (e->io->relay_of && e->io->relay_of(e->io_arg, a, &reached))
+		return DESC_OWNER_RELAY;
 	if (e->io->is_listener(e->io_arg, a))
 		return DESC_OWNER_LISTENER;
 	if (media_engine_mux_pairs(e) > 0 && a->port >= e->settings.mux_ports.first &&
@@ -200,6 +203,32 @@ static int addresses_check(struct media_session *s, unsigned from, const struct 
 	return 0;
 }
 
+static bool relay_find(const struct media_session *s, const struct addr *a, struct addr *reached)
+{
+	const struct media_engine *e = s->engine;
+
+	return e->io->relay_of && e->io->relay_of(e->io_arg, a, reached);
+}
+
+/* The port above the last relay is nobody's: RTCP then goes where RTP does. */
+static void relay_rtcp(const struct media_session *s, struct media_desc *d)
+{
+	struct addr reached;
+
+	if (relay_find(s, &d->rtp, &reached) && !relay_find(s, &d->rtcp, &reached) &&
+	    addr_ip_eq(&d->rtcp, &d->rtp) && d->rtcp.port == d->rtp.port + 1)
+		d->rtcp = d->rtp;
+}
+
+/* The public address of a relay of ours leads out to the router and, if it is kind, back again. */
+static void relay_follow(const struct media_session *s, struct addr *a)
+{
+	struct addr reached;
+
+	if (relay_find(s, a, &reached))
+		*a = reached;
+}
+
 static bool leg_is_ice(const struct media_session *s, unsigned leg)
 {
 	return s->legs[leg].params.kind == MEDIA_LEG_MUX ||
@@ -218,7 +247,13 @@ static int line_read(struct media_session *s, unsigned from, const struct sdp *s
 		snprintf(r->why, DESC_WHY_BYTES, "m-line %zu has no ICE credentials", i + 1);
 		return -EINVAL;
 	}
-	return addresses_check(s, from, d, r);
+	relay_rtcp(s, d);
+	err = addresses_check(s, from, d, r);
+	if (err == 0 && !leg_is_ice(s, from)) {
+		relay_follow(s, &d->rtp);
+		relay_follow(s, &d->rtcp);
+	}
+	return err;
 }
 
 /* -- offer -- */

@@ -15,6 +15,9 @@ static const struct conf_row rows[] = {
 		    "uc-traversal zone. uc (C): to the call managers of its [uc-cluster] sections. "
 		    "none: no SIP"),
 	ROW("im", CONF_BOOL, im, .def = "no", .help = "chat of the domain is carried"),
+	ROW("guest", CONF_BOOL, guest, .def = "no",
+	    .help = "C: credentials of the TURN server may be made in its name, for its guests "
+		    "(docs/protocol/api.md)"),
 	ROW("web", CONF_BOOL, web, .def = "no",
 	    .help = "C: users of the domain may sign in and use web services inside (port 8443 "
 		    "on E)"),
@@ -78,8 +81,10 @@ static void check_sip(const struct conf_snapshot *snap, const struct domain_conf
 static void check_web(const struct conf_snapshot *snap, const struct domain_conf *d,
 		      struct conf_errors *errors)
 {
-	static const char *const core_only[] = { "web", "authentication", "authentication-url",
-						 "authentication-tls", "sip-signin" };
+	static const char *const core_only[] = {
+		"guest",     "web", "authentication", "authentication-url", "authentication-tls",
+		"sip-signin"
+	};
 	const bool has_url = d->authentication_url && d->authentication_url[0];
 	size_t i;
 

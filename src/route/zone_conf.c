@@ -148,8 +148,13 @@ static void check_tls(const struct zone_conf *z, struct conf_errors *errors)
 			   "section");
 }
 
-static void check_neighbour(const struct zone_conf *z, struct conf_errors *errors)
+static void check_neighbour(const struct conf_snapshot *snap, const struct zone_conf *z,
+			    struct conf_errors *errors)
 {
+	if (conf_role(snap) == CONF_ROLE_E && z->transport == ZONE_UDP)
+		conf_error(errors, z, "transport",
+			   "on E a neighbour comes by tcp or tls: anybody can write its address "
+			   "into a datagram");
 	if (z->peers.n == 0)
 		conf_error(errors, z, "peers", "a neighbour zone needs at least one peer");
 	if (is_written(z->username) || is_written(z->password))
@@ -222,7 +227,7 @@ static void check(const struct conf_snapshot *snap, const void *section, struct 
 	if (z->retry_min_ms > z->retry_max_ms)
 		conf_error(errors, z, "retry-min", "must not be over retry-max");
 	if (z->type == ZONE_NEIGHBOUR)
-		check_neighbour(z, errors);
+		check_neighbour(snap, z, errors);
 	else
 		check_traversal(snap, z, errors);
 }

@@ -5,7 +5,6 @@
 #include <openssl/crypto.h>
 
 #include "signin/password_hash.h"
-#include "signin/signin_conf.h"
 
 struct auth_users_check {
 	auth_done done; /* NULL: cancelled */
@@ -38,26 +37,21 @@ static void on_done(int result, void *arg)
 	if (result < 0)
 		done(done_arg, AUTH_FAILED, "the check was dropped");
 	else
-		done(done_arg, result ? AUTH_YES : AUTH_NO, "[web-user]");
+		done(done_arg, result ? AUTH_YES : AUTH_NO, "password-hash");
 }
 
-struct auth_users_check *auth_users_start(struct worker_pool *workers,
-					  const struct conf_snapshot *snap,
-					  const struct signin_credentials *cred, auth_done done,
-					  void *arg)
+struct auth_users_check *auth_users_start(struct worker_pool *workers, const char *hash,
+					  bool is_known, const struct signin_credentials *cred,
+					  auth_done done, void *arg)
 {
-	struct slice domain = slice_of(cred->domain);
-	const struct web_user_conf *known = web_user_find(snap, domain, slice_of(cred->user));
-	const struct web_user_conf *any = known ? known : web_user_any(snap, domain);
 	struct auth_users_check *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	c->done = done;
 	c->arg = arg;
-	c->is_known = known;
-	slice_copy(c->encoded, sizeof(c->encoded),
-		   slice_of(any ? any->password_hash : password_hash_dummy));
+	c->is_known = hash && is_known;
+	slice_copy(c->encoded, sizeof(c->encoded), slice_of(hash ? hash : password_hash_dummy));
 	slice_copy(c->password, sizeof(c->password), slice_of(cred->password));
 	if (worker_submit(workers, run, on_done, c) == 0)
 		return c;

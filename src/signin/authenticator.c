@@ -28,7 +28,8 @@ struct check {
 	struct list waiters;
 	struct timer timer; /* RUNNING: deadline; HELD: time to say no */
 	int64_t begun_ms;
-	void *handle; /* the backend's */
+	bool outdated; /* the settings changed meanwhile: a yes is not kept */
+	void *handle;  /* the backend's */
 };
 
 /* One request. */
@@ -275,7 +276,8 @@ static void on_answer(void *arg, enum auth_answer answer, const char *why)
 			    AUTH_DENIAL_STEP_MS - ran_ms % AUTH_DENIAL_STEP_MS);
 	} else {
 		a->stats.n_yes++;
-		cred_cache_put(a->cache, c->tag, now_of(a));
+		if (!c->outdated)
+			cred_cache_put(a->cache, c->tag, now_of(a));
 		finish(c, RATE_GOOD, &ok);
 	}
 }
@@ -504,6 +506,8 @@ void authenticator_distrust(struct authenticator *a, const struct signin_credent
 void authenticator_forget(struct authenticator *a)
 {
 	cred_cache_clear(a->cache);
+	HTAB_FOREACH_SAFE (n, &a->checks)
+		CONTAINER_OF(n, struct check, node)->outdated = true;
 }
 
 struct auth_stats authenticator_stats(const struct authenticator *a)

@@ -90,7 +90,7 @@ uint64_t authenticator_answer(struct authenticator *a, const struct auth_result 
 void *authenticator_cancel(struct authenticator *a, uint64_t id);
 /* What is cached of these goes. */
 void authenticator_distrust(struct authenticator *a, const struct signin_credentials *cred);
-/* Everything cached goes. */
+/* Everything cached goes, and what is found good by checks that run now is not kept. */
 void authenticator_forget(struct authenticator *a);
 struct auth_stats authenticator_stats(const struct authenticator *a);
 

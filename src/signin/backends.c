@@ -6,6 +6,7 @@
 #include "core/conf_store.h"
 #include "core/fetch.h"
 #include "signin/auth_users.h"
+#include "signin/signin_conf.h"
 #include "turnpike/route.h"
 #include "turnpike/uc.h"
 
@@ -39,9 +40,14 @@ static bool start_users(struct backend_check *c, const struct signin_credentials
 			const char **why)
 {
 	struct env *env = c->b->env;
+	const struct conf_snapshot *snap = conf_current(env->conf);
+	struct slice domain = slice_of(cred->domain);
+	const struct web_user_conf *known = web_user_find(snap, domain, slice_of(cred->user));
+	const struct web_user_conf *any = known ? known : web_user_any(snap, domain);
 
 	*why = "too many password checks wait already";
-	c->users = auth_users_start(env->workers, conf_current(env->conf), cred, on_users, c);
+	c->users = auth_users_start(env->workers, any ? any->password_hash : NULL, known, cred,
+				    on_users, c);
 	return c->users;
 }
 

@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "core/trace.h"
+#include "signin/admins.h"
 #include "signin/item.h"
 #include "signin/name.h"
 
@@ -341,8 +342,13 @@ static uint64_t sign_in(void *self, struct slice domain, struct slice authorizat
 static void cancel(void *self, uint64_t id)
 {
 	struct core_side *s = self;
-	struct request *q = authenticator_cancel(s->auth, id);
+	struct request *q;
 
+	if (signin_admins_is_id(id) && s->base.admins) {
+		signin_admins_cancel(s->base.admins, id);
+		return;
+	}
+	q = authenticator_cancel(s->auth, id);
 	if (q)
 		request_free(q);
 }
@@ -441,6 +447,7 @@ const struct signin_ops core_side_ops = {
 	.cancel = cancel,
 	.sign_out = sign_out,
 	.touch = signin_side_touch,
+	.admin = signin_side_admin,
 	.distrust = distrust,
 	.check_digest = check_digest,
 };

@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "core/trace.h"
+#include "signin/admins.h"
 #include "signin/basic.h"
 #include "signin/edge_impl.h"
 #include "signin/name.h"
@@ -293,8 +294,13 @@ static uint64_t sign_in(void *self, struct slice domain, struct slice authorizat
 static void cancel(void *self, uint64_t id)
 {
 	struct edge_side *s = self;
-	struct request *q = idtab_get(&s->ids, id);
+	struct request *q;
 
+	if (signin_admins_is_id(id) && s->base.admins) {
+		signin_admins_cancel(s->base.admins, id);
+		return;
+	}
+	q = idtab_get(&s->ids, id);
 	if (!q)
 		return;
 	idtab_del(&s->ids, id);
@@ -385,6 +391,7 @@ const struct signin_ops edge_side_ops = {
 	.cancel = cancel,
 	.sign_out = sign_out,
 	.touch = signin_side_touch,
+	.admin = signin_side_admin,
 	.distrust = distrust,
 	.check_digest = check_digest,
 };

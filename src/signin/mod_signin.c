@@ -9,6 +9,7 @@
 #include "core/loop.h"
 #include "core/module.h"
 #include "core/net.h"
+#include "signin/admins.h"
 #include "signin/backends.h"
 #include "signin/core_side.h"
 #include "signin/edge_side.h"
@@ -24,6 +25,7 @@
 struct mod_signin {
 	struct env *env;
 	struct signin_backends backends;
+	struct signin_admins *admins;
 	struct core_side *core; /* one of the two */
 	struct edge_side *edge;
 };
@@ -103,8 +105,22 @@ static void configure_edge(struct mod_signin *m, const struct conf_snapshot *sna
 	edge_side_configure(m->edge, &s);
 }
 
+static void configure_admins(struct mod_signin *m, const struct conf_snapshot *snap)
+{
+	const struct signin_conf *c = conf_get(snap, "signin", NULL);
+	struct admin_settings s = {
+		.user_failures = { c->user_failures, c->user_period_ms },
+		.source_failures = { c->source_failures, c->source_period_ms },
+		.timeout_ms = c->authentication_timeout_ms,
+		.max_checks = c->max_checks,
+	};
+
+	signin_admins_configure(m->admins, &s);
+}
+
 static int configure(struct mod_signin *m, const struct conf_snapshot *snap)
 {
+	configure_admins(m, snap);
 	if (m->core)
 		return configure_core(m, snap);
 	configure_edge(m, snap);
@@ -154,6 +170,7 @@ static void mod_fini(void *self)
 
 	core_side_free(m->core);
 	edge_side_free(m->edge);
+	signin_admins_free(m->admins);
 	free(m);
 }
 
@@ -175,7 +192,12 @@ static int mod_init(struct env *env, void **self)
 		m->core = core_side_new(&w, &signin_backend, &m->backends);
 	else
 		m->edge = edge_side_new(&w);
-	if (m->core)
+	m->admins = signin_admins_new(&w, &signin_admin_backend, env);
+	if (m->admins && (m->core || m->edge))
+		side_of(m)->admins = m->admins;
+	if (!m->admins)
+		err = -ENOMEM;
+	else if (m->core)
 		err = service_offer(env->modules, SIGNIN_SERVICE, &core_side_ops, m->core);
 	else if (m->edge)
 		err = service_offer(env->modules, SIGNIN_SERVICE, &edge_side_ops, m->edge);
@@ -212,6 +234,7 @@ static void mod_reload(void *self, const struct conf_snapshot *old,
 			  "error=\"out of memory\" action=\"the old settings stay\"");
 		return;
 	}
+	signin_admins_forget(m->admins);
 	if (!m->core)
 		return;
 	if (!sections_same(old, next, "domain") || !sections_same(old, next, "web-user") ||
@@ -225,6 +248,7 @@ static void mod_stop(void *self)
 {
 	struct mod_signin *m = self;
 
+	signin_admins_drop(m->admins);
 	if (m->core)
 		core_side_stop(m->core);
 	else
@@ -239,10 +263,11 @@ static void mod_status(void *self, json_t *out)
 		core_side_status(m->core, out);
 	else
 		edge_side_status(m->edge, out);
+	signin_admins_status(m->admins, out);
 }
 
 static const struct conf_section *const sections[] = { &signin_conf_section, &web_user_conf_section,
-						       NULL };
+						       &admin_conf_section, NULL };
 
 const struct module signin_module = {
 	.name = "signin",

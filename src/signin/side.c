@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/trace.h"
+#include "signin/admins.h"
 #include "signin/item.h"
 
 int signin_side_init(struct signin_side *s, const struct signin_world *w, size_t max_sessions,
@@ -65,6 +66,16 @@ void signin_side_touch(void *self, struct slice id)
 
 	if (e)
 		e->used_ms = s->w.timers->now_ms;
+}
+
+uint64_t signin_side_admin(void *self, struct slice authorization, const struct addr *from,
+			   void (*done)(void *arg, enum signin_status status, const char *name,
+					uint32_t retry_after_s, const char *why),
+			   void *arg)
+{
+	struct signin_side *s = self;
+
+	return s->admins ? signin_admins_check(s->admins, authorization, from, done, arg) : 0;
 }
 
 struct tunnel_peer_info signin_side_peer(const struct signin_side *s, tunnel_peer id)

@@ -11,6 +11,8 @@
 
 #define SIGNIN_N_STATUSES (SIGNIN_BAD_REQUEST + 1)
 
+struct signin_admins;
+
 /* What a side stands on. log may be NULL. */
 struct signin_world {
 	struct timerq *timers;
@@ -26,6 +28,7 @@ struct signin_side {
 	const struct tunnel_ops *tunnel; /* NULL: none */
 	void *tunnel_self;
 	struct signin_sessions *sessions;
+	struct signin_admins *admins; /* the module's; NULL: none */
 	uint64_t n_results[SIGNIN_N_STATUSES];
 };
 
@@ -40,6 +43,10 @@ const struct signin_session *signin_side_by_id(void *self, struct slice id);
 const struct signin_session *signin_side_of_user(void *self, struct slice domain, struct slice user,
 						 const struct addr *from);
 void signin_side_touch(void *self, struct slice id);
+uint64_t signin_side_admin(void *self, struct slice authorization, const struct addr *from,
+			   void (*done)(void *arg, enum signin_status status, const char *name,
+					uint32_t retry_after_s, const char *why),
+			   void *arg);
 
 /* "edge1 (e1.example.com)"-like name of a peer for people; "this box" for 0. */
 struct tunnel_peer_info signin_side_peer(const struct signin_side *s, tunnel_peer id);

@@ -32,16 +32,17 @@ static const struct conf_row rows[] = {
 	ROW("rate-period", CONF_MS, rate_period_ms, .def = "5m", .min = 1000, .max = DAY_MS,
 	    .help = "C: the period of `rate`"),
 	ROW("user-failures", CONF_U32, user_failures, .def = "50", .max = 1000000,
-	    .help = "C: wrong passwords for one user in user-period, from wherever; then only "
-		    "those "
-		    "who signed in with the right one before get in; 0: any number"),
+	    .help = "C, administrators also on E: wrong passwords for one name in user-period, "
+		    "from wherever; then only those who signed in with the right one before get "
+		    "in; 0: any number"),
 	ROW("user-period", CONF_MS, user_period_ms, .def = "10m", .min = 1000, .max = DAY_MS,
-	    .help = "C: the period of `user-failures`"),
+	    .help = "the period of `user-failures`"),
 	ROW("source-failures", CONF_U32, source_failures, .def = "20", .max = 1000000,
-	    .help = "E: failed sign-ins from one address (IPv6: /64) in source-period, then it "
-		    "gets 429, except for users who are signed in from there; 0: no limit"),
+	    .help = "E, administrators also on C: failed sign-ins from one address (IPv6: /64) in "
+		    "source-period, then it gets 429, except for users who are signed in from "
+		    "there; 0: no limit"),
 	ROW("source-period", CONF_MS, source_period_ms, .def = "5m", .min = 1000, .max = DAY_MS,
-	    .help = "E: the period of `source-failures`"),
+	    .help = "the period of `source-failures`"),
 	ROW("authentication-timeout", CONF_MS, authentication_timeout_ms, .def = "15s", .min = 1000,
 	    .max = 120000, .help = "how long to wait for what knows the passwords"),
 	ROW("max-checks", CONF_U32, max_checks, .def = "64", .min = 1, .max = 10000,
@@ -50,17 +51,16 @@ static const struct conf_row rows[] = {
 
 static void check(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors)
 {
-	static const char *const core_only[] = {
-		"cache-life",  "cache-cleanup", "cache-entries", "session-life", "rate",
-		"rate-period", "user-failures", "user-period",	 "max-checks",	 NULL
-	};
-	static const char *const edge_only[] = { "source-failures", "source-period", NULL };
-	const bool is_edge = conf_role(snap) == CONF_ROLE_E;
+	static const char *const core_only[] = { "cache-life",	  "cache-cleanup",
+						 "cache-entries", "session-life",
+						 "rate",	  "rate-period",
+						 "max-checks",	  NULL };
 
-	for (const char *const *key = is_edge ? core_only : edge_only; *key; key++)
+	if (conf_role(snap) == CONF_ROLE_C)
+		return;
+	for (const char *const *key = core_only; *key; key++)
 		if (conf_is_set(section, *key))
-			conf_error(errors, section, *key, "is a setting of %s",
-				   is_edge ? "C" : "E");
+			conf_error(errors, section, *key, "is a setting of C");
 }
 
 const struct conf_section signin_conf_section = {
@@ -116,6 +116,39 @@ const struct conf_section web_user_conf_section = {
 	.n_rows = 1,
 	.help = "A user of a domain with authentication = users; the name is USER@DOMAIN.",
 	.check = check_user,
+};
+
+static const struct conf_row admin_rows[] = {
+	{ .key = "password-hash",
+	  .type = CONF_SECRET,
+	  .offset = offsetof(struct admin_conf, password_hash),
+	  .flags = CONF_REQUIRED,
+	  .help = "as in [web-user]; `turnpikectl hash-password admin NAME` prints the section" },
+};
+
+static void check_admin(const struct conf_snapshot *snap, const void *section,
+			struct conf_errors *errors)
+{
+	const struct admin_conf *a = section;
+	struct password_hash_cost cost;
+	const char *why;
+
+	if (!signin_user_valid(slice_of(a->common.name)))
+		conf_error(errors, a, NULL,
+			   "an administrator is written [admin NAME], without @ and colon");
+	if (!password_hash_parse(slice_of(a->password_hash), &cost, &why))
+		conf_error(errors, a, "password-hash", "%s", why);
+}
+
+const struct conf_section admin_conf_section = {
+	.type = "admin",
+	.repeatable = true,
+	.roles = CONF_ROLE_BOTH,
+	.size = sizeof(struct admin_conf),
+	.rows = admin_rows,
+	.n_rows = 1,
+	.help = "An administrator, whose programs may use the API (C: [api]).",
+	.check = check_admin,
 };
 
 const struct web_user_conf *web_user_find(const struct conf_snapshot *snap, struct slice domain,

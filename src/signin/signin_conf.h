@@ -1,6 +1,6 @@
 #ifndef SIGNIN_SIGNIN_CONF_H
 #define SIGNIN_SIGNIN_CONF_H
-/* The [signin] section and the [web-user USER@DOMAIN] ones. */
+/* The [signin] section, the [web-user USER@DOMAIN] and the [admin NAME] ones. */
 #include "core/conf_schema.h"
 #include "core/conf_store.h"
 #include "base/slice.h"
@@ -23,8 +23,14 @@ struct web_user_conf {
 	char *password_hash;
 };
 
+struct admin_conf {
+	struct conf_common common;
+	char *password_hash;
+};
+
 extern const struct conf_section signin_conf_section;
 extern const struct conf_section web_user_conf_section;
+extern const struct conf_section admin_conf_section;
 
 /* The [web-user] of that user, NULL when there is none. */
 const struct web_user_conf *web_user_find(const struct conf_snapshot *snap, struct slice domain,

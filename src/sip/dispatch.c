@@ -172,6 +172,16 @@ static bool is_link_options(const struct sip_msg *m)
 	       sip_uri_parse(m->uri, &u) && u.user.n == 0;
 }
 
+/* E: does the sender belong to a neighbour zone? By address and transport, at the inner interface
+ * when there is one. Asked anew with each request: names resolve later than connections come, and
+ * settings change. */
+static void find_zone(struct sip *s, struct flow *f)
+{
+	if (flow_may_be_peer(f))
+		flow_set_peer_zone(f,
+				   zone_peers_of_peer(s->zones, flow_remote(f), flow_transport(f)));
+}
+
 static void on_request(void *arg, struct txn_server *t, struct sip_msg *m)
 {
 	struct sip *s = arg;
@@ -181,6 +191,7 @@ static void on_request(void *arg, struct txn_server *t, struct sip_msg *m)
 
 	if (!f)
 		return;
+	find_zone(s, f);
 	side_of_flow(f, &from);
 	if (from.role == FLOW_TRAVERSAL_SERVER || from.role == FLOW_TRAVERSAL_CLIENT)
 		from.link = zone_peers_link_index(s->zones, from.zone, from.flow);

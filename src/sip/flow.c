@@ -347,12 +347,33 @@ static void add_host(const struct flow *f, struct buf *out)
 
 void flow_sent_by(const struct flow *f, struct buf *out)
 {
-	const struct listener *l = f->u.socket ? f->u.socket
-					       : listener_for(f->t, f->conn.transport, f->role,
-							      f->conn.zone, f->conn.local.family);
+	const struct listener *l = f->u.socket;
 
+	if (!l && f->role == FLOW_INSIDE)
+		l = listener_at(f->t, f->conn.transport, &f->conn.local);
+	if (!l)
+		l = listener_for(f->t, f->conn.transport, f->role, f->conn.zone,
+				 f->conn.local.family);
 	add_host(f, out);
 	buf_printf(out, ":%u", l ? l->conn.local.port : f->conn.local.port);
+}
+
+bool flow_may_be_peer(const struct flow *f)
+{
+	const struct addr *outside = &f->t->conf->outside_address;
+
+	return f->from_outside &&
+	       (outside->family == ADDR_NONE || !addr_ip_eq(outside, &f->conn.local));
+}
+
+void flow_set_peer_zone(struct flow *f, const char *zone)
+{
+	if (strcmp(f->conn.zone, zone) == 0)
+		return;
+	f->role = *zone ? FLOW_INSIDE : FLOW_OUTSIDE;
+	slice_copy(f->conn.zone, sizeof(f->conn.zone), slice_of(zone));
+	log_info(f->t->env->log, "sip.flow.zone", "id=%llu zone=%s", (unsigned long long)f->conn.id,
+		 zone);
 }
 
 uint64_t flow_id(const struct flow *f)

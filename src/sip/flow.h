@@ -26,7 +26,8 @@ struct transport;
 /* Why a flow exists; decides what requests on it may do. */
 enum flow_role {
 	FLOW_OUTSIDE,	       /* accepted on a public listener of E: phones, and everybody else */
-	FLOW_INSIDE,	       /* accepted on a listener of C, or dialled to a zone's peer */
+	FLOW_INSIDE,	       /* accepted on a listener of C, dialled to a zone's peer, or accepted
+				  on E from one */
 	FLOW_TRAVERSAL_SERVER, /* accepted on E's port of a uc-traversal zone */
 	FLOW_TRAVERSAL_CLIENT, /* dialled by C */
 };
@@ -94,6 +95,11 @@ bool flow_is_reliable(const struct flow *f);
 const char *flow_zone(const struct flow *f);
 const struct addr *flow_local(const struct flow *f);
 const struct addr *flow_remote(const struct flow *f);
+/* E: a stream that was accepted where peers of neighbour zones may knock: at any listener, with
+ * [sip] outside-address at the inner ones only. */
+bool flow_may_be_peer(const struct flow *f);
+/* Of such a stream: INSIDE with that zone from now on, with "" OUTSIDE (again). */
+void flow_set_peer_zone(struct flow *f, const char *zone);
 /* NULL unless TLS. */
 SSL *flow_ssl(const struct flow *f);
 /* Queues one whole message. 0, -ENOTCONN (closed), -ENOBUFS (queue over 1 MiB: the flow is closed),

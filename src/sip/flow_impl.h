@@ -55,6 +55,7 @@ struct flow {
 	struct list node;	    /* transport.flows */
 	struct htab_node by_remote; /* transport.by_remote: dialled ones and UDP */
 	bool in_table;
+	bool from_outside; /* accepted by a listener whose role is OUTSIDE */
 	const struct flow_io *io;
 	enum flow_role role;
 	enum flow_state state;
@@ -78,11 +79,10 @@ struct listener {
 	enum flow_role role;
 	char *tls;
 	char *verify_name;
-	int fd; /* -1: draining */
-	struct event *event;
-	struct timer pause;
-	bool paused;
-	bool keep; /* while configuring */
+	struct acceptor *acceptor; /* TCP, TLS; NULL: draining */
+	int fd;			   /* UDP; else -1 */
+	struct event *event;	   /* UDP */
+	bool keep;		   /* while configuring */
 	int64_t garbage_told_ms, refused_told_ms;
 };
 
@@ -153,5 +153,8 @@ void listeners_free(struct transport *t);
 /* The one whose port belongs into Via and Contact for this kind of flow, or NULL. */
 const struct listener *listener_for(const struct transport *t, enum conn_transport transport,
 				    enum flow_role role, const char *zone, uint8_t family);
+/* The SIP port that peers inside reach on this address, or NULL. */
+const struct listener *listener_at(const struct transport *t, enum conn_transport transport,
+				   const struct addr *local);
 
 #endif

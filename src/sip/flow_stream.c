@@ -365,6 +365,7 @@ void flow_stream_accepted(struct listener *l, int fd, const struct addr *remote,
 	}
 	f->counted = counted;
 	f->s.is_server = true;
+	f->from_outside = l->role == FLOW_OUTSIDE;
 	f->s.fd = fd;
 	f->s.verify_name = l->verify_name ? strdup(l->verify_name) : NULL;
 	if (l->verify_name && !f->s.verify_name) {

@@ -1,6 +1,7 @@
 #include "sip/sip_conf.h"
 
 #include "core/tls.h"
+#include "turnpike/route.h"
 
 static const char *const calls_policies[] = { "registered", "any", NULL };
 
@@ -71,9 +72,31 @@ static const struct conf_row rows[] = {
 		    "exist that give up when they see another; the connection is TLS anyway"),
 };
 
+/* Peers of a neighbour zone are told from strangers by the interface they come to. */
+static void check_inner(const struct conf_snapshot *snap, const struct sip_conf *c,
+			struct conf_errors *errors)
+{
+	const struct zone_conf *z = NULL;
+
+	if (conf_role(snap) != CONF_ROLE_E || c->outside_address.family == ADDR_NONE ||
+	    c->address.family != ADDR_NONE)
+		return;
+	while ((z = conf_next(snap, "zone", z))) {
+		if (z->type != ZONE_NEIGHBOUR || !z->enabled)
+			continue;
+		conf_error(errors, c, "outside-address",
+			   "with it `address` must be the inner interface, where peers of [zone "
+			   "%.60s] come to",
+			   z->common.name);
+		return;
+	}
+}
+
 static void check(const struct conf_snapshot *snap, const void *section, struct conf_errors *errors)
 {
 	const struct sip_conf *c = section;
+
+	check_inner(snap, c, errors);
 
 	if (c->tls && !tls_conf_can_serve(snap, c->tls))
 		conf_error(errors, c, "tls", "[tls %.60s] has no certificate to show", c->tls);

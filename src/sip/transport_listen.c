@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/acceptor.h"
 #include "core/alarm.h"
 #include "core/conf_store.h"
 #include "core/log.h"
@@ -13,11 +14,8 @@
 #include "sip/flow_impl.h"
 #include "turnpike/route.h"
 
-#define BACKLOG		   1024
-#define MAX_ACCEPTS_A_TURN 32
-#define PAUSE_MS	   100
-#define ALARM_FDS	   "sip-no-descriptors"
-#define ALARM_PORT	   "sip-port-closed"
+#define BACKLOG	   1024
+#define ALARM_PORT "sip-port-closed"
 
 /* What the configuration asks for. */
 struct wanted {
@@ -91,6 +89,38 @@ static void want_sip(struct wants *w, const struct sip_conf *c, unsigned role)
 	want(w, &like, ip);
 }
 
+/* E with two interfaces: where peers of neighbour zones find it, and nobody from outside does. */
+static void want_inner(struct wants *w, const struct sip_conf *c, const struct conf_snapshot *snap)
+{
+	const struct zone_conf *z = NULL;
+	struct wanted like = { .role = FLOW_OUTSIDE, .zone = "" };
+	bool tcp = false, tls = false;
+
+	if (c->outside_address.family == ADDR_NONE || c->address.family == ADDR_NONE ||
+	    addr_ip_eq(&c->outside_address, &c->address))
+		return;
+	while ((z = conf_next(snap, "zone", z))) {
+		if (z->type != ZONE_NEIGHBOUR || !z->enabled)
+			continue;
+		tcp = tcp || z->transport == ZONE_TCP;
+		tls = tls || z->transport == ZONE_TLS;
+	}
+	if (tls && c->tls && c->tls_port) {
+		like.transport = CONN_TLS;
+		like.local.port = (uint16_t)c->tls_port;
+		like.tls = c->tls;
+		like.setting = "[sip] tls-port at `address`";
+		want(w, &like, &c->address);
+	}
+	if (tcp) {
+		like.transport = CONN_TCP;
+		like.local.port = c->tcp_port ? (uint16_t)c->tcp_port : 5060;
+		like.tls = NULL;
+		like.setting = "[sip] tcp-port at `address`";
+		want(w, &like, &c->address);
+	}
+}
+
 static bool listens(const struct zone_conf *z)
 {
 	return z->type == ZONE_UC_TRAVERSAL && z->enabled && z->port != 0;
@@ -114,13 +144,15 @@ static int wants_make(struct wants *w, unsigned role, const struct conf_snapshot
 	const struct sip_conf *c = conf_get(snap, "sip", NULL);
 	const struct zone_conf *z;
 
-	*w = (struct wants){ .max = 6 };
+	*w = (struct wants){ .max = 6 + 2 };
 	for (z = conf_next(snap, "zone", NULL); z; z = conf_next(snap, "zone", z))
 		w->max += 2;
 	w->v = calloc(w->max, sizeof(*w->v));
 	if (!w->v)
 		return -ENOMEM;
 	want_sip(w, c, role);
+	if (role == CONF_ROLE_E)
+		want_inner(w, c, snap);
 	for (z = conf_next(snap, "zone", NULL); z; z = conf_next(snap, "zone", z)) {
 		if (role == CONF_ROLE_E && listens(z))
 			want_zone(w, c, z);
@@ -131,7 +163,8 @@ static int wants_make(struct wants *w, unsigned role, const struct conf_snapshot
 /* --- one listener --- */
 static void listener_close(struct listener *l)
 {
-	timer_stop(loop_timers(l->t->env->loop), &l->pause);
+	acceptor_free(l->acceptor);
+	l->acceptor = NULL;
 	if (l->event)
 		event_free(l->event);
 	l->event = NULL;
@@ -146,36 +179,12 @@ static void listener_free(struct listener *l, const char *reason)
 	if (reason && l->conn.transport == CONN_UDP)
 		flow_udp_close(l);
 	listener_close(l);
-	if (l->paused)
-		alarm_clear(l->t->env->alarms, ALARM_FDS, "");
 	if (reason)
 		conn_end(l->t->env->conns, &l->conn, "%s", reason);
 	list_del(&l->node);
 	free(l->tls);
 	free(l->verify_name);
 	free(l);
-}
-
-static void on_pause_over(void *arg)
-{
-	struct listener *l = arg;
-
-	if (event_add(l->event, NULL) < 0)
-		timer_start(loop_timers(l->t->env->loop), &l->pause, PAUSE_MS);
-}
-
-/* Out of descriptors: the pending connection stays pending, and asking again at once would spin. */
-static void pause_accepting(struct listener *l, int error)
-{
-	char where[ADDR_STR_BYTES];
-
-	timer_start(loop_timers(l->t->env->loop), &l->pause, PAUSE_MS);
-	event_del(l->event);
-	l->paused = true;
-	alarm_raise(l->t->env->alarms, ALARM_FDS, "", ALARM_ERROR,
-		    "raise LimitNOFILE of the service, or lower [sip] max-connections",
-		    "no new SIP connection can be accepted on %s: %s",
-		    addr_str(&l->conn.local, where), strerror(error));
 }
 
 static struct net_limits *limits_of(const struct listener *l)
@@ -211,8 +220,10 @@ static void refuse(struct listener *l, int fd, const struct addr *remote, const 
 	trace_add(l->t->env->trace, "sip.flow.refused", decided_by, remote, NULL, "%s", why);
 }
 
-static void accepted(struct listener *l, int fd, const struct addr *remote)
+/* Takes fd. */
+static void accepted(void *arg, int fd, const struct addr *remote)
 {
+	struct listener *l = arg;
 	enum net_verdict v = net_limits_enter(limits_of(l), remote, loop_now_ms(l->t->env->loop));
 	int error;
 
@@ -230,41 +241,9 @@ static void accepted(struct listener *l, int fd, const struct addr *remote)
 	flow_stream_accepted(l, fd, remote, limits_of(l));
 }
 
-static bool is_shortage(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-static void on_acceptable(struct listener *l)
-{
-	for (int i = 0; i < MAX_ACCEPTS_A_TURN && l->fd >= 0; i++) {
-		struct sockaddr_storage ss = { 0 };
-		socklen_t n = sizeof(ss);
-		struct addr remote;
-		int fd = accept4(l->fd, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0) {
-			if (is_shortage(errno))
-				pause_accepting(l, errno);
-			return;
-		}
-		if (l->paused) {
-			l->paused = false;
-			alarm_clear(l->t->env->alarms, ALARM_FDS, "");
-		}
-		remote = addr_from_sockaddr((struct sockaddr *)&ss);
-		accepted(l, fd, &remote);
-	}
-}
-
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct listener *l = arg;
-
-	if (l->conn.transport == CONN_UDP)
-		flow_udp_readable(l);
-	else
-		on_acceptable(l);
+	flow_udp_readable(arg);
 }
 
 static int set_text(char **dst, const char *text)
@@ -295,26 +274,34 @@ static int bind_wanted(const struct wanted *x)
 					: net_listen_tcp(&x->local, BACKLOG);
 }
 
-static int listener_start(struct listener *l, const struct wanted *x)
+static int start_udp(struct listener *l)
 {
-	int error = listener_follow(l, x);
+	int error = flow_udp_open(l);
 
 	if (error)
 		return error;
-	l->fd = bind_wanted(x);
-	if (l->fd < 0)
-		return l->fd;
-	l->conn.local = net_local_addr(l->fd);
-	if (x->transport == CONN_UDP) {
-		error = flow_udp_open(l);
-		if (error)
-			return error;
-	}
 	l->event =
 		event_new(loop_base(l->t->env->loop), l->fd, EV_READ | EV_PERSIST, on_readable, l);
-	if (!l->event || event_add(l->event, NULL) < 0)
-		return -ENOMEM;
-	return conn_add(l->t->env->conns, &l->conn);
+	return l->event && event_add(l->event, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+static int listener_start(struct listener *l, const struct wanted *x)
+{
+	int error = listener_follow(l, x), fd;
+
+	if (error)
+		return error;
+	fd = bind_wanted(x);
+	if (fd < 0)
+		return fd;
+	l->conn.local = net_local_addr(fd);
+	if (x->transport == CONN_UDP) {
+		l->fd = fd;
+		error = start_udp(l);
+	} else {
+		l->acceptor = acceptor_new(l->t->env, fd, accepted, l, &error);
+	}
+	return error ? error : conn_add(l->t->env->conns, &l->conn);
 }
 
 static int listener_open(struct transport *t, const struct wanted *x, struct listener **out)
@@ -330,7 +317,6 @@ static int listener_open(struct transport *t, const struct wanted *x, struct lis
 	l->conn.state = "listening";
 	list_init(&l->conn.node);
 	list_init(&l->node);
-	timer_init(&l->pause, on_pause_over, l);
 	error = listener_start(l, x);
 	if (error) {
 		listener_free(l, NULL);
@@ -558,6 +544,21 @@ const struct listener *listener_for(const struct transport *t, enum conn_transpo
 		if (l->conn.transport == transport && l->role == role &&
 		    l->conn.local.family == family &&
 		    (role != FLOW_TRAVERSAL_SERVER || strcmp(l->conn.zone, zone) == 0))
+			return l;
+	}
+	return NULL;
+}
+
+const struct listener *listener_at(const struct transport *t, enum conn_transport transport,
+				   const struct addr *local)
+{
+	LIST_FOREACH (it, &t->listeners) {
+		const struct listener *l = CONTAINER_OF(it, struct listener, node);
+
+		if (l->conn.transport == transport && l->role != FLOW_TRAVERSAL_SERVER &&
+		    l->conn.local.family == local->family &&
+		    (addr_ip_eq(&l->conn.local, local) ||
+		     addr_class(&l->conn.local) == ADDR_UNSPECIFIED))
 			return l;
 	}
 	return NULL;

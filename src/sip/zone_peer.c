@@ -409,17 +409,43 @@ bool zone_peers_is_active(struct zone_peers *zp, uint64_t flow)
 	return false;
 }
 
+static bool is_peer_of(const struct zone_rt *z, const struct addr *a)
+{
+	for (unsigned i = 0; i < z->n_peers && !zone_is_traversal(z); i++) {
+		for (size_t k = 0; k < z->peers[i].n_addrs; k++) {
+			if (addr_ip_eq(a, &z->peers[i].addrs[k]))
+				return true;
+		}
+	}
+	return false;
+}
+
 const char *zone_peers_of_addr(struct zone_peers *zp, const struct addr *a)
 {
 	LIST_FOREACH (it, &zp->zones) {
-		struct zone_rt *z = CONTAINER_OF(it, struct zone_rt, node);
+		const struct zone_rt *z = CONTAINER_OF(it, struct zone_rt, node);
 
-		for (unsigned i = 0; i < z->n_peers && !zone_is_traversal(z); i++) {
-			for (size_t k = 0; k < z->peers[i].n_addrs; k++) {
-				if (addr_ip_eq(a, &z->peers[i].addrs[k]))
-					return z->conf->common.name;
-			}
-		}
+		if (is_peer_of(z, a))
+			return z->conf->common.name;
+	}
+	return "";
+}
+
+static enum conn_transport transport_of(const struct zone_conf *c)
+{
+	static const enum conn_transport transports[] = { CONN_UDP, CONN_TCP, CONN_TLS };
+
+	return transports[c->transport];
+}
+
+const char *zone_peers_of_peer(struct zone_peers *zp, const struct addr *a,
+			       enum conn_transport transport)
+{
+	LIST_FOREACH (it, &zp->zones) {
+		const struct zone_rt *z = CONTAINER_OF(it, struct zone_rt, node);
+
+		if (transport_of(z->conf) == transport && is_peer_of(z, a))
+			return z->conf->common.name;
 	}
 	return "";
 }

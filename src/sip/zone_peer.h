@@ -36,6 +36,9 @@ int zone_peers_link_index(struct zone_peers *zp, const char *zone, uint64_t flow
 bool zone_peers_is_active(struct zone_peers *zp, uint64_t flow);
 /* Name of the neighbour zone that has this address as a peer, "" when none. */
 const char *zone_peers_of_addr(struct zone_peers *zp, const struct addr *a);
+/* The same, of those whose peers come by this transport. */
+const char *zone_peers_of_peer(struct zone_peers *zp, const struct addr *a,
+			       enum conn_transport transport);
 /* OPTIONS on a flow of E's traversal listener: answers t. */
 void zone_peers_options(struct zone_peers *zp, struct txn_server *t, struct sip_msg *m,
 			struct flow *f);

@@ -989,6 +989,62 @@ static void site_opens_no_door_that_the_core_has_not(void **state)
 	hang_up(c);
 }
 
+/* The redirect-port: whatever is asked, nothing goes inside; it comes, moves and goes by reloads.
+ */
+static void site_sends_plain_http_to_https(void **state)
+{
+	static const struct {
+		const char *method, *target, *host, *location;
+		int status;
+	} rows[] = {
+		{ "GET", "/open/%7ex?q=%7e", "a.example", "https://a.example/open/%7ex?q=%7e",
+		  301 },
+		{ "HEAD", "/", "A.example.:80", "https://a.example/", 301 },
+		{ "POST", "/other?", "[2001:db8::1]:9980", "https://[2001:db8::1]/other?", 308 },
+		{ "OPTIONS", "*", "a.example", "https://a.example/", 308 },
+		{ "GET", "http://b.example:80/x", "b.example:80", "https://b.example/x", 301 },
+		{ "GET", "/", "0x7f.1", "https://edge1.example.com/", 301 },
+		{ "GET", "//b.example/", "a.example", "https://a.example//b.example/", 301 },
+	};
+	struct lab *lab = *state;
+	uint16_t port = lab_free_port();
+	char site[128], text[512];
+	struct buf err;
+	struct client *c;
+
+	buf_init(&err, 4096);
+	snprintf(site, sizeof(site), SITE_ROWS "\nredirect-port = %u", port);
+	assert_int_equal(end_reload(&lab->e, e_text(lab, "", site), &err), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		c = dial_as(lab, port, NULL);
+		c->heads = strcmp(rows[i].method, "HEAD") == 0;
+		snprintf(text, sizeof(text),
+			 "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", rows[i].method,
+			 rows[i].target, rows[i].host);
+		says(c, text);
+		assert_int_equal(hears(c), rows[i].status);
+		snprintf(text, sizeof(text), "\r\nLocation: %s\r\n", rows[i].location);
+		if (!got(c, text))
+			fail_msg("row %zu: %s", i, c->got.p);
+		hang_up(c);
+	}
+	snprintf(site, sizeof(site),
+		 SITE_ROWS "\nredirect-port = %u\npublic-host = go.example\npublic-port = 9443",
+		 port);
+	assert_int_equal(end_reload(&lab->e, e_text(lab, "", site), &err), 0);
+	c = dial_as(lab, port, NULL);
+	assert_int_equal(asks(c, "GET", "/open", ""), 301);
+	assert_true(got(c, "\r\nLocation: https://go.example:9443/open\r\n"));
+	assert_int_equal(end_reload(&lab->e, e_text(lab, "", SITE_ROWS), &err), 0);
+	hang_up(c);
+	c = dial_as(lab, port, NULL);
+	assert_true(c->closed);
+	hang_up(c);
+	assert_int_equal(lab->n_opens, 0);
+	assert_int_equal(lab->backend.n_requests, 0);
+	buf_fini(&err);
+}
+
 static void site_reached_directly(void **state)
 {
 	struct lab *lab = *state;
@@ -1152,6 +1208,7 @@ int main(void)
 		T(site_shows_its_paths_without_a_sign_in),
 		T(site_sees_no_sign_in_cookie),
 		T(site_opens_no_door_that_the_core_has_not),
+		T(site_sends_plain_http_to_https),
 		T(site_reached_directly),
 		T(site_waits_for_a_name_over_a_reload),
 		T(port_that_is_taken_refuses_the_reload),

@@ -2,6 +2,8 @@
  * Whole calls: phone -- E -- C -- PBX on a net and a clock of the test's. SDP goes through both
  * engines, packets through both relays, with real keys.
  */
+#include <errno.h>
+
 #include "support/media_net.h"
 
 #include "support/alloc_fail.h"
@@ -993,10 +995,64 @@ static void want_of_memory_refuses_cleanly(void **state)
 	world_fini(&w);
 }
 
+/* A guest server at E's inner interface: its SDP names the guest's TURN relay, which is on E
+ * itself. The zone is unencrypted, so that the keys toward C are E's. */
+static void guest_behind_a_relay_of_ours(void **state)
+{
+	static const struct {
+		const char *ip;
+		unsigned port;
+		bool taken;
+	} rows[] = {
+		{ "203.0.113.200", 24002, true }, /* public address of static NAT */
+		{ "198.51.100.1", 24000, true },  { "198.51.100.1", 24099, true },
+		{ "198.51.100.1", 23998, false }, { "198.51.100.1", 24100, false },
+		{ "198.51.100.1", 40000, false }, { "172.16.0.1", 24002, false },
+		{ "198.51.100.1", 5060, false },  { "127.0.0.1", 24002, false },
+	};
+	struct world w;
+	char offer[256];
+	struct media_leg_params e[2] = { { .kind = MEDIA_LEG_INSIDE, .crypto = MEDIA_CRYPTO_NONE },
+					 { .kind = MEDIA_LEG_MUX } };
+	struct addr relay;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		world_init(&w, false);
+		w.e.relay_public = ip("203.0.113.200", 0);
+		w.e.relay = w.e_out;
+		w.phone_nat = ip("172.16.0.9", 0);
+		sessions_open(&w, MEDIA_CRYPTO_NONE);
+		media_session_free(e_session(&w), "made anew");
+		e[0].signalling_peer = w.phone_nat;
+		e[1].signalling_peer = w.c_ip;
+		e[0].local = e[1].local = w.e_in;
+		w.es = media_session_new(&w.e.engine, 0, "5e551011", e);
+		snprintf(offer, sizeof(offer),
+			 "v=0\r\no=x 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
+			 "m=audio %u RTP/AVP 0\r\n",
+			 rows[i].ip, rows[i].ip, rows[i].port);
+		if (!rows[i].taken) {
+			assert_int_equal(step(&w, e_session(&w), false, OUT, offer), -EACCES);
+			assert_string_equal(w.e.code, "media.sdp.refused-address");
+			world_fini(&w);
+			continue;
+		}
+		call_up(&w, offer, AUDIO_HEAD("192.168.1.5") "m=audio 7000 RTP/AVP 0\r\n");
+		assert_false(has(&w, "crypto"));
+		assert_true(has(&w, "c=IN IP4 172.16.0.1\r\n"));
+		assert_non_null(e_session(&w)->streams[0]->ends[IN].crypto.tx.ctx);
+		relay = e_session(&w)->streams[0]->ends[OUT].latches[RELAY_RTP].remote;
+		assert_true(addr_ip_eq(&relay, &w.e_out));
+		assert_int_equal(relay.port, rows[i].port);
+		world_fini(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sdp_of_a_call_from_outside),
+		cmocka_unit_test(guest_behind_a_relay_of_ours),
 		cmocka_unit_test(media_flows_both_ways),
 		cmocka_unit_test(nat_between_c_and_e_does_not_matter),
 		cmocka_unit_test(rtcp_flows_on_its_own_port),

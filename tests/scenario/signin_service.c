@@ -57,7 +57,8 @@ static const struct conf_section domain_section = { .type = "domain",
 						    .n_rows = 7 };
 static const struct conf_section *const schema[] = { &system_conf_section, &domain_section,
 						     &dns_conf_section,	   &tls_conf_section,
-						     &signin_conf_section, &web_user_conf_section };
+						     &signin_conf_section, &web_user_conf_section,
+						     &admin_conf_section };
 
 struct uc_call {
 	uc_done done;
@@ -372,7 +373,8 @@ static void test_conf_errors(void **state)
 		{ "[web-user alice@users.example]\npassword-hash = hunter2\n",
 		  "not an argon2id hash" },
 		{ "[web-user alice@users.example]\n", "password-hash" },
-		{ "[signin]\nsource-failures = 3\n", "is a setting of E" },
+		{ "[admin a@b]\npassword-hash = x\n", "without @ and colon" },
+		{ "[admin bob]\npassword-hash = secret\n", "not an argon2id hash" },
 		{ "[signin]\nmax-checks = 0\n", "max-checks" },
 		{ "[signin]\ncache-cleanup = 0\n", "cache-cleanup" },
 	};

@@ -61,6 +61,8 @@ struct net_node {
 	char code[64]; /* last refusal */
 	unsigned n_refused, n_idle;
 	int open_fails; /* so many opens answer -EADDRINUSE */
+	/* TURN relays: as clients write them, where they are, and their ports 24000-24099. */
+	struct addr relay_public, relay;
 };
 
 static inline struct addr ip(const char *text, uint16_t port)
@@ -267,6 +269,18 @@ static inline bool node_is_listener(void *arg, const struct addr *a)
 	return a->port == 5060 || a->port == 5061;
 }
 
+static inline bool node_relay_of(void *arg, const struct addr *written, struct addr *reached)
+{
+	struct net_node *node = arg;
+
+	if (written->port < 24000 || written->port > 24099 ||
+	    !(addr_ip_eq(written, &node->relay_public) || addr_ip_eq(written, &node->relay)))
+		return false;
+	*reached = node->relay;
+	reached->port = written->port;
+	return true;
+}
+
 static inline void node_refused(void *arg, const struct media_session *s, unsigned leg,
 				const char *code, const struct addr *about, const char *text)
 {
@@ -293,6 +307,7 @@ static const struct media_io node_io = {
 	.random = node_random,
 	.own_ip = node_own_ip,
 	.is_listener = node_is_listener,
+	.relay_of = node_relay_of,
 	.refused = node_refused,
 	.idle = node_idle,
 };

@@ -15,6 +15,7 @@
 #include "core/net.h"
 #include "core/stream_pair.h"
 #include "core/system_conf.h"
+#include "http/api.h"
 #include "http/web.h"
 #include "proto/path_token.h"
 #include "support/stream_box.h"
@@ -400,7 +401,7 @@ static inline void core_says(struct lab *lab, enum signin_status status,
 
 static const struct conf_section *const web_schema[] = {
 	&system_conf_section, &tls_conf_section, &dns_conf_section, &web_section,
-	&allow_section,	      &backends_section, &site_section,
+	&allow_section,	      &backends_section, &site_section,	    &api_section,
 };
 
 static inline struct conf_snapshot *end_parse(struct end *e, const char *text)
@@ -633,11 +634,11 @@ static const struct stream_handler client_handler = {
 	.closed = client_closed,
 };
 
-static inline struct client *dial(struct lab *lab, uint16_t port)
+static inline struct client *dial_as(struct lab *lab, uint16_t port, const char *tls)
 {
 	struct stream_connect to = { .to = stream_box_addr(port),
 				     .timeout_ms = 5000,
-				     .tls = "guest",
+				     .tls = tls,
 				     .server_name = "web.example.com",
 				     .verify = true };
 	struct client *c = calloc(1, sizeof(*c));
@@ -649,6 +650,11 @@ static inline struct client *dial(struct lab *lab, uint16_t port)
 	assert_non_null(c->s);
 	SOON(lab, c->opened || c->closed);
 	return c;
+}
+
+static inline struct client *dial(struct lab *lab, uint16_t port)
+{
+	return dial_as(lab, port, "guest");
 }
 
 /* Straight to C, as an edge that somebody has taken over could. */

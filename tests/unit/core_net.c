@@ -10,8 +10,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "support/alloc_fail.h"
 
 static struct addr ip(const char *text, uint16_t port)
 {
@@ -256,6 +259,103 @@ static void udp_sockets_ask_for_room(void **state)
 	close(fd);
 }
 
+static void udp_sockets_may_do_without(void **state)
+{
+	struct addr any = ip("::1", 0);
+	int plain = socket(AF_INET6, SOCK_DGRAM, 0), fd = net_bind_udp_sized(&any, 0), small;
+
+	assert_true(fd >= 0);
+	assert_int_equal(option(fd, SOL_SOCKET, SO_RCVBUF), option(plain, SOL_SOCKET, SO_RCVBUF));
+	small = net_bind_udp_sized(&any, 20000);
+	assert_int_equal(option(small, SOL_SOCKET, SO_SNDBUF), 40000);
+	close(plain);
+	close(fd);
+	close(small);
+}
+
+/* RFC 6062: a relay listens on its address and connects from it. */
+static void one_port_listens_and_connects(const char *host)
+{
+	struct addr any = ip(host, 0), relay, peers[2];
+	int listener = net_listen_tcp_shared(&any, 16), at[2], out[2], in, again;
+
+	assert_true(listener >= 0);
+	relay = net_local_addr(listener);
+	for (int i = 0; i < 2; i++) {
+		struct addr seen;
+		int got;
+
+		at[i] = net_listen_tcp(&any, 4);
+		peers[i] = net_local_addr(at[i]);
+		out[i] = net_connect_tcp_shared(&peers[i], &relay);
+		assert_true(out[i] >= 0);
+		assert_int_equal(wait_connected(out[i]), 0);
+		assert_nonblocking_and_closed_on_exec(out[i]);
+		got = wait_accepted(at[i]);
+		seen = net_remote_addr(got);
+		assert_true(addr_eq(&seen, &relay));
+		close(got);
+	}
+	/* And others come in meanwhile. */
+	in = net_connect_tcp(&relay, NULL, 0, 0);
+	assert_int_equal(wait_connected(in), 0);
+	close(wait_accepted(listener));
+	close(in);
+	/* Once to each peer; nobody else may listen there. */
+	assert_int_equal(net_connect_tcp_shared(&peers[0], &relay), -EADDRNOTAVAIL);
+	assert_int_equal(net_listen_tcp(&relay, 4), -EADDRINUSE);
+	assert_int_equal(net_listen_tcp_shared(&relay, 4), -EADDRINUSE);
+	/* The connections outlive the listener, and another one may follow it. */
+	close(listener);
+	again = net_listen_tcp_shared(&relay, 4);
+	assert_true(again >= 0);
+	close(again);
+	for (int i = 0; i < 2; i++) {
+		close(out[i]);
+		close(at[i]);
+	}
+}
+
+static void shared_ports(void **state)
+{
+	struct addr to = ip("127.0.0.1", 9), portless = ip("127.0.0.1", 0), other = ip("::1", 9);
+	struct addr exclusive;
+	int fd;
+
+	one_port_listens_and_connects("127.0.0.1");
+	one_port_listens_and_connects("::1");
+	assert_int_equal(net_connect_tcp_shared(&to, &portless), -EINVAL);
+	assert_int_equal(net_connect_tcp_shared(&to, &other), -EINVAL);
+	/* Not from under a listener that does not share. */
+	fd = net_listen_tcp(&portless, 4);
+	exclusive = net_local_addr(fd);
+	assert_int_equal(net_connect_tcp_shared(&to, &exclusive), -EADDRINUSE);
+	close(fd);
+}
+
+static void lists_its_own_addresses(void **state)
+{
+	struct addr loopback = ip("127.0.0.1", 0), *ips = NULL;
+	size_t n = 0;
+	bool found = false;
+
+	assert_int_equal(net_own_ips(&ips, &n), 0);
+	assert_true(n > 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(ips[i].port, 0);
+		assert_true(net_is_own_ip(&ips[i]));
+		found = found || addr_eq(&ips[i], &loopback);
+		for (size_t j = 0; j < i; j++)
+			assert_false(addr_eq(&ips[i], &ips[j]));
+	}
+	assert_true(found);
+	free(ips);
+	alloc_fail_at(1);
+	assert_int_equal(net_own_ips(&ips, &n), -ENOMEM);
+	alloc_fail_at(0);
+	assert_int_equal(n, 0);
+}
+
 static void random_bytes_differ(void **state)
 {
 	uint8_t a[32] = { 0 }, b[32] = { 0 };
@@ -280,6 +380,9 @@ int main(void)
 		cmocka_unit_test(knows_where_it_would_send_from),
 		cmocka_unit_test(knows_its_own_addresses),
 		cmocka_unit_test(udp_sockets_ask_for_room),
+		cmocka_unit_test(udp_sockets_may_do_without),
+		cmocka_unit_test(shared_ports),
+		cmocka_unit_test(lists_its_own_addresses),
 		cmocka_unit_test(random_bytes_differ),
 	};
 

@@ -34,7 +34,7 @@ struct fixture {
 	struct side *accept_as;
 	unsigned n_accepted, n_refused;
 	char refused[200];
-	bool free_listener;
+	bool free_listener, detect_tls;
 };
 
 /* Every byte of a transfer is known by its place. */
@@ -180,6 +180,8 @@ static struct stream_listener_conf conf_of(struct fixture *fx, const char *tls)
 		.local = stream_box_addr(0),
 		.tls = tls,
 		.handshake_ms = 5000,
+		.alpn = "http/1.1",
+		.kind = CONN_HTTP,
 		.zone = "web",
 		.accepted = on_accepted,
 		.refused = on_refused,
@@ -700,6 +702,124 @@ static void silence_instead_of_a_handshake(void **state)
 	UNTIL(fx->box, fx->n_refused == 2);
 }
 
+static struct stream_listener_conf both_ways_in(struct fixture *fx)
+{
+	struct stream_listener_conf l = conf_of(fx, "web");
+
+	l.detect_tls = true;
+	l.kind = CONN_TURN;
+	return l;
+}
+
+/* One port for TLS and plain clients. */
+static void tells_tls_from_plain(void **state)
+{
+	struct fixture *fx = *state;
+	struct stream_listener_conf l = both_ways_in(fx);
+
+	for (int tls = 0; tls < 2; tls++) {
+		struct stream_connect c;
+
+		memset(&fx->a, 0, sizeof(fx->a));
+		memset(&fx->b, 0, sizeof(fx->b));
+		listen_with(fx, &l);
+		c = connect_of(fx, tls ? "web" : NULL);
+		dial_with(fx, &c);
+		say(&fx->a, "hello");
+		UNTIL(fx->box, fx->b.n_got == 5);
+		assert_string_equal(fx->b.text, "hello");
+		assert_int_equal(fx->b.s->is_tls, tls);
+		assert_int_equal(stream_ssl(fx->b.s) != NULL, tls);
+		say(&fx->b, "answer");
+		UNTIL(fx->box, fx->a.n_got == 6);
+		assert_true(addr_eq(&fx->a.s->local, &fx->b.s->remote));
+		stream_close(fx->a.s);
+		stream_close(fx->b.s);
+		fx->a.s = fx->b.s = NULL;
+		stream_listener_free(fx->l);
+		fx->l = NULL;
+	}
+	assert_int_equal(fx->n_refused, 0);
+}
+
+/* The handshake's bytes one by one: the first decides, none is lost. */
+static void detects_by_one_byte(void **state)
+{
+	struct fixture *fx = *state;
+	struct stream_listener_conf l = both_ways_in(fx);
+	int fd;
+
+	listen_with(fx, &l);
+	fd = raw_dial(fx);
+	for (int i = 0; i < 5; i++)
+		loop_once(fx->box->env.loop, 1);
+	assert_int_equal(fx->n_accepted, 0);
+	assert_int_equal(send(fd, "\x15", 1, MSG_NOSIGNAL), 1); /* one less than 0x16 */
+	UNTIL(fx->box, fx->b.n_got == 1);
+	assert_int_equal(fx->b.text[0], 0x15);
+	assert_false(fx->b.s->is_tls);
+	assert_int_equal(send(fd, "\x16more", 5, MSG_NOSIGNAL), 5);
+	UNTIL(fx->box, fx->b.n_got == 6);
+	close(fd);
+	fd = raw_dial(fx);
+	assert_int_equal(send(fd, "\x16", 1, MSG_NOSIGNAL), 1);
+	for (int i = 0; i < 5; i++)
+		loop_once(fx->box->env.loop, 1);
+	assert_int_equal(send(fd, "no hello", 8, MSG_NOSIGNAL), 8);
+	UNTIL(fx->box, fx->n_refused == 1);
+	assert_int_equal(trace_count(fx->box->env.trace, "net.tls.handshake"), 1);
+	assert_int_equal(fx->n_accepted, 1);
+	close(fd);
+}
+
+static bool find_turn(const struct conn *c, int64_t ended_wall_s, void *arg)
+{
+	const struct conn **found = arg;
+
+	if (c->kind == CONN_TURN)
+		*found = c;
+	return !*found;
+}
+
+static void silence_where_tls_is_detected(void **state)
+{
+	struct fixture *fx = *state;
+	struct stream_listener_conf l = both_ways_in(fx);
+	const struct conn *ended = NULL;
+	int fd;
+
+	l.handshake_ms = 50;
+	listen_with(fx, &l);
+	fd = raw_dial(fx);
+	UNTIL(fx->box, fx->n_refused == 1);
+	assert_string_equal(fx->refused, "nothing was sent in time");
+	assert_int_equal(trace_count(fx->box->env.trace, "net.accept.silent"), 1);
+	conn_ended_each(fx->box->env.conns, find_turn, &ended);
+	assert_non_null(ended);
+	assert_string_equal(ended->reason, "nothing was sent in time");
+	close(fd);
+	/* TLS begun and not ended has the same time. */
+	fd = raw_dial(fx);
+	assert_int_equal(send(fd, "\x16\x03\x01", 3, MSG_NOSIGNAL), 3);
+	UNTIL(fx->box, fx->n_refused == 2);
+	assert_string_equal(fx->refused, "TLS handshake not finished in time");
+	close(fd);
+	l.handshake_ms = 5000;
+	stream_listener_configure(fx->l, &l);
+	fd = raw_dial(fx);
+	close(fd);
+	UNTIL(fx->box, fx->n_refused == 3);
+	assert_string_equal(fx->refused, "closed before it said anything");
+	/* Its listener goes while one waits. */
+	fd = raw_dial(fx);
+	loop_once(fx->box->env.loop, 10);
+	stream_listener_free(fx->l);
+	fx->l = NULL;
+	loop_once(fx->box->env.loop, 0);
+	close(fd);
+	assert_int_equal(fx->n_accepted, 0);
+}
+
 static void limits_hold(void **state)
 {
 	struct fixture *fx = *state;
@@ -773,6 +893,27 @@ static void out_of_descriptors(void **state)
 	setrlimit(RLIMIT_NOFILE, &old);
 	UNTIL(fx->box, fx->n_accepted == 1);
 	assert_int_equal(alarm_count(fx->box->env.alarms), 0);
+	close(fd);
+}
+
+/* RFC 6062: from the very port that we listen on. */
+static void connects_from_where_it_listens(void **state)
+{
+	struct fixture *fx = *state;
+	struct stream_listener_conf l = conf_of(fx, NULL);
+	struct addr any = stream_box_addr(0), relay;
+	int fd = net_listen_tcp(&any, 4);
+	struct stream_connect c = { .to = net_local_addr(fd), .from = &relay, .timeout_ms = 5000 };
+
+	l.shared_port = true;
+	listen_with(fx, &l);
+	relay = stream_box_listening(fx->box);
+	c.shared_port = true;
+	dial_with(fx, &c);
+	UNTIL(fx->box, fx->a.n_opened == 1);
+	assert_true(addr_eq(&fx->a.s->local, &relay));
+	close(raw_dial(fx));
+	UNTIL(fx->box, fx->n_accepted == 1);
 	close(fd);
 }
 
@@ -979,6 +1120,7 @@ static void exchange_without_memory(void *arg)
 	struct stream_connect c;
 	int error;
 
+	l.detect_tls = fx->detect_tls;
 	memset(&fx->a, 0, sizeof(fx->a));
 	memset(&fx->b, 0, sizeof(fx->b));
 	fx->n_accepted = fx->n_refused = 0;
@@ -1006,6 +1148,8 @@ static void without_memory(void **state)
 {
 	struct fixture *fx = *state;
 
+	assert_in_range(alloc_fail_sweep(exchange_without_memory, fx), 8, 100);
+	fx->detect_tls = true;
 	assert_in_range(alloc_fail_sweep(exchange_without_memory, fx), 8, 100);
 }
 
@@ -1040,8 +1184,12 @@ int main(void)
 		T(close_while_opening),
 		T(garbage_instead_of_a_handshake),
 		T(silence_instead_of_a_handshake),
+		T(tells_tls_from_plain),
+		T(detects_by_one_byte),
+		T(silence_where_tls_is_detected),
 		T(limits_hold),
 		T(out_of_descriptors),
+		T(connects_from_where_it_listens),
 		T(listener_freed_by_its_taker),
 		T(probing),
 		T(says_alpn),

@@ -94,6 +94,36 @@ static void with_a_user(void **state)
 	assert_null(strstr(out_text, "user"));
 }
 
+static void for_an_administrator(void **state)
+{
+	static const char head[] = "[admin ops]\npassword-hash = ";
+	static char *const words[] = {
+		(char *)(uintptr_t) "turnpikectl",
+		(char *)(uintptr_t) "hash-password",
+		(char *)(uintptr_t) "admin",
+		(char *)(uintptr_t) "ops",
+	};
+	static const char *const bad[] = { "a@b", "a:b", "a b", "a]", "" };
+	FILE *out = tmpfile(), *err = tmpfile();
+	int ends[2], saved = dup(STDIN_FILENO);
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "x\n", 2), 2);
+	close(ends[1]);
+	dup2(ends[0], STDIN_FILENO);
+	assert_int_equal(command_run(3, words, out, err), COMMAND_USAGE);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(hash_admin_password(bad[i], false, out, err), COMMAND_USAGE);
+	assert_int_equal(command_run(4, words, out, err), COMMAND_OK);
+	dup2(saved, STDIN_FILENO);
+	close(saved);
+	close(ends[0]);
+	read_back(out_text, sizeof(out_text), out);
+	read_back(err_text, sizeof(err_text), err);
+	assert_memory_equal(out_text, head, strlen(head));
+	hash_is_of(out_text + strlen(head), "x");
+}
+
 static void refused_users(void **state)
 {
 	static const char *const users[] = { "",      "alice", "@example.com",	"alice@",
@@ -194,9 +224,10 @@ static void by_the_command_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(from_a_pipe),	 cmocka_unit_test(with_a_user),
-		cmocka_unit_test(refused_users), cmocka_unit_test(refused_passwords),
-		cmocka_unit_test(on_a_terminal), cmocka_unit_test(by_the_command_line),
+		cmocka_unit_test(from_a_pipe),		cmocka_unit_test(with_a_user),
+		cmocka_unit_test(for_an_administrator), cmocka_unit_test(refused_users),
+		cmocka_unit_test(refused_passwords),	cmocka_unit_test(on_a_terminal),
+		cmocka_unit_test(by_the_command_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,20 @@ static void addresses(void **state)
 		{ "0.1.2.3", "x.example", false, "reserved" },
 		{ "240.0.0.1", "x.example", false, "reserved" },
 		{ "198.18.0.1", "x.example", false, "reserved" },
+		/* carried in IPv6 */
+		{ "::127.0.0.1", "x.example", false, "loopback" },
+		{ "::ffff:0:127.0.0.1", "x.example", false, "loopback" },
+		{ "64:ff9b::127.0.0.1", "x.example", false, "loopback" },
+		{ "64:ff9b::169.254.169.254", "x.example", false, "link" },
+		{ "64:ff9b:1::127.0.0.1", "x.example", false, "reserved" },
+		{ "64:ff9b:1:7f00:0:100::", "x.example", false, "reserved" },
+		{ "2002:7f00:1::", "x.example", false, "loopback" },
+		{ "2002:a9fe:a9fe::1", "x.example", false, "link" },
+		{ "2001:0:808:808::80ff:fffe", "x.example", false, "reserved" },
+		{ "2001:db8::5efe:127.0.0.1", "x.example", false, "loopback" },
+		{ "2001:db8::200:5efe:169.254.169.254", "x.example", false, "link" },
+		{ "2001:db8::5efe:192.0.2.1", "x.example", false, NULL },
+		{ "64:ff9b::192.0.2.1", "x.example", true, "an address of this host" },
 		/* this host */
 		{ "10.0.0.1", "x.example", true, "an address of this host" },
 		{ "2001:db8::1", "x.example", true, "an address of this host" },
@@ -357,6 +371,11 @@ static void by_name(void **state)
 	or = get(fx, "http://two.example/", "two.example");
 	assert_int_equal(ready(fx, or), 0);
 	assert_int_equal(origin_n_attempts(or), 1);
+	/* The same address in another spelling. */
+	write_hosts(fx, "64:ff9b::7f00:1 nat64.example\n::127.0.0.1 compatible.example\n");
+	assert_int_equal(ready(fx, get(fx, "http://nat64.example/", "nat64.example")), -EACCES);
+	assert_int_equal(ready(fx, get(fx, "http://compatible.example/", "compatible.example")),
+			 -EACCES);
 	/* Nobody knows the name. */
 	or = get(fx, "http://unknown.example/", "unknown.example");
 	assert_int_not_equal(ready(fx, or), 0);
@@ -456,8 +475,9 @@ static void configure_group(struct fixture *fx, const char *rest)
 
 	snprintf(text, sizeof(text),
 		 "[backends web.example]\nservers = 127.0.0.1:%u 127.0.0.1:%u 127.0.0.1:%u\n"
-		 "health-timeout = 2s\n%s",
-		 fx->servers[0].at.port, fx->servers[1].at.port, fx->servers[2].at.port, rest);
+		 "%s%s",
+		 fx->servers[0].at.port, fx->servers[1].at.port, fx->servers[2].at.port,
+		 strstr(rest, "health-timeout") ? "" : "health-timeout = 2s\n", rest);
 	configure(fx, text);
 }
 
@@ -564,6 +584,89 @@ static void health_checks(void **state)
 	origin_unref(or);
 }
 
+/* What a request could not use is not tried first again, and asked how it is at once. */
+static void suspects(void **state)
+{
+	struct fixture *fx = *state;
+	unsigned server = 9, asked;
+	uint64_t tried = 0, epoch;
+	struct origin * or ;
+
+	configure_group(fx, "health-fails = 2\nhealth-interval = 1h\n");
+	or = get(fx, "http://web.example/", "web.example");
+	assert_int_equal(ready(fx, or), 0);
+	let_them_be_asked(fx);
+	epoch = origin_epoch(or);
+	assert_int_equal(connect_to(fx, or, &tried, &server), 0);
+	assert_int_equal(origin_epoch(or), epoch);
+	asked = fx->servers[0].n_taken;
+	fx->servers[0].answer = SICK;
+	origin_unusable(or, 0);
+	assert_int_not_equal(origin_epoch(or), epoch);
+	assert_string_equal(state_of(fx, 0), "suspect");
+	connect_to(fx, or, &tried, &server);
+	assert_int_equal(server, 1);
+	connect_to(fx, or, NULL, &server);
+	assert_int_equal(server, 1);
+	/* The question, and its answer: the second bad one. */
+	UNTIL(fx->box, fx->servers[0].n_taken > asked);
+	UNTIL(fx->box, strcmp(state_of(fx, 0), "down") == 0);
+	/* A good answer to a request is not what it says of itself. */
+	origin_report(or, 0, true);
+	assert_string_equal(state_of(fx, 0), "down");
+	/* Another table entry has another number: kept connections are not mixed up. */
+	epoch = origin_epoch(or);
+	configure_group(fx, "");
+	assert_int_not_equal(origin_epoch(get(fx, "http://web.example/", "web.example")), epoch);
+	assert_int_equal(origin_epoch(get(fx, "http://192.0.2.1/", "192.0.2.1")), 0);
+	/* Nothing of it for a single server, or one that is not there. */
+	or = get(fx, "http://192.0.2.1/", "192.0.2.1");
+	origin_unusable(or, 0);
+	origin_unusable(get(fx, "http://web.example/", "web.example"), 7);
+}
+
+static void gone(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* Requests that wait for a server are told when it is found to be down, and it is asked because
+ * they wait. */
+static void watches(void **state)
+{
+	struct fixture *fx = *state;
+	unsigned n_gone[3] = { 0 };
+	struct origin_watch w[3];
+	struct origin * or ;
+
+	configure_group(fx, "health-fails = 2\nhealth-interval = 1h\nhealth-timeout = 100ms\n");
+	or = origin_ref(get(fx, "http://web.example/", "web.example"));
+	assert_int_equal(ready(fx, or), 0);
+	let_them_be_asked(fx);
+	for (int i = 0; i < 3; i++)
+		w[i] = (struct origin_watch){ .gone = gone, .arg = &n_gone[i] };
+	origin_watch_start(or, &w[0], 0);
+	origin_watch_start(or, &w[1], 1);
+	origin_watch_start(or, &w[2], 0);
+	origin_watch_stop(&w[2]);
+	origin_watch_stop(&w[2]);
+	fx->servers[0].answer = NULL;
+	UNTIL(fx->box, n_gone[0] > 0);
+	assert_string_equal(state_of(fx, 0), "down");
+	assert_false(w[0].on);
+	for (int i = 0; i < 40; i++)
+		loop_once(fx->box->env.loop, 5);
+	assert_int_equal(n_gone[0], 1);
+	assert_int_equal(n_gone[1], 0);
+	assert_int_equal(n_gone[2], 0);
+	/* The configuration changes under the one that still waits. */
+	configure(fx, "");
+	origin_watch_stop(&w[1]);
+	origin_watch_start(or, &w[1], 1);
+	assert_false(w[1].on);
+	origin_unref(or);
+}
+
 static void round_robin(void **state)
 {
 	struct fixture *fx = *state;
@@ -665,6 +768,8 @@ int main(void)
 		TEST(reload_while_waiting),
 		TEST(failover),
 		TEST(health_checks),
+		TEST(suspects),
+		TEST(watches),
 		TEST(round_robin),
 		TEST(group_addresses),
 		TEST(many),

@@ -20,11 +20,12 @@ static const struct conf_section *const schema[] = {
 };
 #define N_SCHEMA (sizeof(schema) / sizeof(schema[0]))
 
-#define CORE  "[system]\nrole = C\nname = core1.example.com\n[tls inner]\n"
-#define EDGE  "[system]\nrole = E\nname = edge1.example.com\n[tls public]\n"
-#define ALLOW CORE "[allow x]\n"
-#define BACK  CORE "[backends photos.example.com]\n"
-#define SITE  EDGE "[site x]\nport = 9443\ntls = public\ntarget = https://guest.example.com\n"
+#define CORE	"[system]\nrole = C\nname = core1.example.com\n[tls inner]\n"
+#define EDGE	"[system]\nrole = E\nname = edge1.example.com\n[tls public]\n"
+#define ALLOW	CORE "[allow x]\n"
+#define BACK	CORE "[backends photos.example.com]\n"
+#define NAME_63 "a23456789-123456789-123456789-123456789-123456789-123456789-123"
+#define SITE	EDGE "[site x]\nport = 9443\ntls = public\ntarget = https://guest.example.com\n"
 
 static struct conf_snapshot *parse(const struct conf_store *s, const char *text, struct buf *errors)
 {
@@ -150,8 +151,13 @@ static void legal(void **state)
 		SITE,
 		SITE "paths = /guest /files/\nvia = direct\nverify = no\n",
 		SITE "[site y]\nport = 9444\ntls = public\ntarget = http://10.0.0.1:8080/\n",
-		SITE "[site y]\nport = 9443\naddress = 192.0.2.1\ntls = public\n"
-		     "target = http://10.0.0.1\n",
+		SITE "address = 192.0.2.2\n[site y]\nport = 9443\naddress = 192.0.2.1\n"
+		     "tls = public\ntarget = http://10.0.0.1\n",
+		SITE "redirect-port = 9980\npublic-host = join.example.com\npublic-port = 8443\n",
+		SITE "redirect-port = 9980\naddress = 192.0.2.2\n[site y]\nport = 9444\n"
+		     "redirect-port = 9980\naddress = 192.0.2.1\ntls = public\ntarget = http://a\n",
+		SITE "public-host = [2001:db8::1]\n",
+		EDGE "[site " NAME_63 "]\nport = 9443\ntls = public\ntarget = http://a\n",
 	};
 	struct conf_store *s = conf_store_new(schema, N_SCHEMA);
 
@@ -240,6 +246,27 @@ static void refused(void **state)
 		{ SITE "via = tunel\n", "tunnel" },
 		{ SITE "[site y]\nport = 9443\ntls = public\ntarget = http://b\n",
 		  "9443 is the port of [site x] already" },
+		{ SITE "[site y]\nport = 9443\naddress = 192.0.2.1\ntls = public\n"
+		       "target = http://b\n",
+		  "9443 is the port of [site x] already" },
+		{ SITE "redirect-port = 9443\n", "9443 is the port of the site itself" },
+		{ SITE "redirect-port = 65536\n", "redirect-port" },
+		{ SITE "public-port = 0\n", "public-port" },
+		{ SITE "public-host = a/b\n", "public-host: \"a/b\": " },
+		{ SITE "public-host = a:443\n", "public-host: " },
+		{ SITE "redirect-port = 9980\n[site y]\nport = 9444\nredirect-port = 9980\n"
+		       "tls = public\ntarget = http://b\n",
+		  "redirect-port: 9980 is the redirect-port of [site x] already" },
+		{ SITE "redirect-port = 9980\n[site y]\nport = 9980\ntls = public\n"
+		       "target = http://b\n",
+		  "port: 9980 is the redirect-port of [site x] already" },
+		{ SITE "[site y]\nport = 9444\nredirect-port = 9443\ntls = public\n"
+		       "target = http://b\n",
+		  "redirect-port: 9443 is the port of [site x] already" },
+		{ SITE "redirect-port = 8443\n[web]\ntls = public\n",
+		  "redirect-port: 8443 is the port of [web] already" },
+		{ EDGE "[site " NAME_63 "x]\nport = 9443\ntls = public\ntarget = http://a\n",
+		  "at most 63 bytes" },
 	};
 	struct conf_store *s = conf_store_new(schema, N_SCHEMA);
 

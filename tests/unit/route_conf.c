@@ -74,7 +74,9 @@ static void test_legal(void **state)
 		EDGE
 		"[zone second]\ntype = uc-traversal\nport = 7002\ntls = pair\nverify-name = x\n"
 		"username = u\npassword = p\n",
-		CORE "[domain example.com]\nsip = zone:pbx\n[domain other.example]\n",
+		CORE "[domain example.com]\nsip = zone:pbx\n[domain other.example]\nguest = yes\n",
+		EDGE
+		"[zone guest]\ntype = neighbour\npeers = guest1\nport = 5060\ntransport = tcp\n",
 		CORE "[zone six]\ntype = neighbour\ntransport = udp\nport = 5060\n"
 		     "peers = a b:5070 10.0.0.1 10.0.0.1:5070 [2001:db8::1]:5070 2001:db8::1\n",
 		CORE "[zone tls]\ntype = neighbour\npeers = a\nport = 5061\ntls = pair\n"
@@ -163,6 +165,8 @@ static void test_refused(void **state)
 		{ CORE "[zone x]\ntype = uc-traversal\npeers = a\nport = 7001\ntls = pair\n"
 		       "username = u\npassword = p\nverify-name = core1\n",
 		  "only on E" },
+		{ EDGE "[zone x]\ntype = neighbour\npeers = a\nport = 5060\ntransport = udp\n",
+		  "on E a neighbour comes by tcp or tls" },
 		{ EDGE "[zone x]\ntype = uc-traversal\nport = 7002\npeers = core1\n",
 		  "E never dials C" },
 		{ EDGE "[zone x]\ntype = uc-traversal\nport = 7002\n",
@@ -180,6 +184,8 @@ static void test_refused(void **state)
 		{ CORE "[domain example.com]\nsip = zone:\n", "legal values: zone:NAME, uc, none" },
 		{ CORE "[domain example.com]\nsip = zone:gone\n", "there is no [zone gone]" },
 		{ CORE "[domain example.com]\nsip = zone:to-edge\n", "leads back to E" },
+		{ EDGE "[domain example.com]\nguest = yes\n",
+		  "is set on C, which tells E about it" },
 		/* transforms */
 		{ CORE "[transform t]\npattern = 9\n", "priority: required" },
 		{ CORE "[transform t]\npriority = 65535\npattern = 9\n", "priority" },

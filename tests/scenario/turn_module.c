@@ -1,0 +1,839 @@
+/*
+ * The module of E on real loopback sockets: clients over UDP, TCP and TLS, a peer as a plain UDP
+ * socket, reloads, and clients that behave badly.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "core/ctl.h"
+#include "core/net.h"
+#include "core/system_conf.h"
+#include "proto/turn.h"
+#include "support/stream_box.h"
+#include "turn/credentials.h"
+#include "turn/turn_conf.h"
+#include "turnpike/modules.h"
+#include "turnpike/tunnel.h"
+#include "turnpike/turn.h"
+
+#define REALM "edge1.example.com"
+
+/* --- stands in for the tunnel: keeps what it was given --- */
+
+static struct {
+	const struct tunnel_sink *secrets;
+	void *secrets_arg;
+	char item[512]; /* what is published now, "" for nothing */
+	int64_t skew_ms;
+} tunnel;
+
+static int tunnel_publish(void *self, const char *table, const struct tunnel_source *source,
+			  void *arg)
+{
+	return strcmp(table, "turn") == 0 ? 0 : -EINVAL;
+}
+
+static void tunnel_put(void *self, tunnel_peer to, const char *table, const char *key,
+		       const json_t *item)
+{
+	char *text = json_dumps(item, JSON_COMPACT);
+
+	assert_string_equal(key, "server");
+	slice_copy(tunnel.item, sizeof(tunnel.item), slice_of(text));
+	free(text);
+}
+
+static void tunnel_del(void *self, tunnel_peer to, const char *table, const char *key)
+{
+	tunnel.item[0] = '\0';
+}
+
+static int tunnel_subscribe(void *self, const char *table, const struct tunnel_sink *sink,
+			    void *arg)
+{
+	tunnel.secrets = sink;
+	tunnel.secrets_arg = arg;
+	return strcmp(table, "turn-secrets") == 0 ? 0 : -EINVAL;
+}
+
+static bool tunnel_peer_info(void *self, size_t i, struct tunnel_peer_info *out)
+{
+	*out = (struct tunnel_peer_info){ .id = 7, .up = true, .skew_ms = tunnel.skew_ms };
+	return i == 0;
+}
+
+static const struct tunnel_ops tunnel_ops = { .publish = tunnel_publish,
+					      .put = tunnel_put,
+					      .del = tunnel_del,
+					      .subscribe = tunnel_subscribe,
+					      .peer = tunnel_peer_info };
+
+static int tunnel_init(struct env *env, void **self)
+{
+	memset(&tunnel, 0, sizeof(tunnel));
+	return service_offer(env->modules, TUNNEL_SERVICE, &tunnel_ops, NULL);
+}
+
+static const struct module tunnel_double = { .name = "tunnel",
+					     .roles = CONF_ROLE_BOTH,
+					     .init = tunnel_init };
+static const struct module *const modules[] = { &tunnel_double, &turn_module };
+static const struct conf_section *const schema[] = { &system_conf_section, &tls_conf_section,
+						     &turn_section, &turn_user_section };
+
+struct world {
+	struct stream_box *box;
+	struct modules *m;
+	uint16_t port, tls_port, relay_first; /* UDP and TCP; TLS; 100 relay ports */
+	int peer;			      /* UDP, on a port of the relays */
+	struct addr peer_at;
+};
+
+#define UNTIL_W(what) UNTIL(w->box, what)
+
+/* --- configuration --- */
+
+/* Free for UDP and TCP, below those that the kernel gives out, each once. */
+static uint16_t free_port(void)
+{
+	static uint16_t next;
+	struct addr a = stream_box_addr(0);
+	int tcp, udp;
+
+	if (next == 0)
+		next = (uint16_t)(10000 + getpid() % 50 * 200);
+	do {
+		a.port = next++;
+		tcp = net_listen_tcp(&a, 1);
+		udp = net_bind_udp(&a);
+		if (tcp >= 0)
+			close(tcp);
+		if (udp >= 0)
+			close(udp);
+	} while (tcp < 0 || udp < 0);
+	return a.port;
+}
+
+static struct conf_snapshot *conf_of(struct world *w, const char *users, const char *more)
+{
+	struct conf_snapshot *snap;
+	struct buf text, errors;
+
+	buf_init(&text, 8192);
+	buf_init(&errors, 8192);
+	buf_printf(&text,
+		   "[system]\nrole = E\nname = " REALM "\n[tls web]\ncertificate = %s/web.pem\n"
+		   "key = %s/web.key\n%s[turn]\naddress = 127.0.0.1\nrelay-address = 127.0.0.1\n"
+		   "udp-ports = %u-%u\ntcp-ports = %u-%u\ntls = web\ntls-ports = %u\n"
+		   "relay-ports = %u-%u\n%s",
+		   w->box->dir, w->box->dir, users, w->port, w->port, w->port, w->port, w->tls_port,
+		   w->relay_first, w->relay_first + 99, more);
+	snap = conf_parse(w->box->env.conf, "test.ini", buf_slice(&text), 0, &errors);
+	if (!snap)
+		fail_msg("%s", errors.p);
+	buf_fini(&text);
+	buf_fini(&errors);
+	return snap;
+}
+
+#define USERS "[turn-user bob]\npassword = secret\n"
+#define ON    "enabled = yes\nidle-timeout = 10s\nuser-quota = 0\n"
+
+static int reload(struct world *w, const char *users, const char *more)
+{
+	struct conf_snapshot *next = conf_of(w, users, more);
+	struct buf errors;
+	int error;
+
+	buf_init(&errors, 8192);
+	error = modules_reload(w->m, next, &errors);
+	if (error)
+		conf_unref(next);
+	else
+		conf_swap(w->box->env.conf, next);
+	buf_fini(&errors);
+	return error;
+}
+
+static int begin(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct env *env;
+	struct conf_snapshot *snap;
+	struct buf errors;
+	char path[64];
+	int error;
+
+	w->box = stream_box_new();
+	env = &w->box->env;
+	conf_store_free(env->conf);
+	env->conf = conf_store_new(schema, 4);
+	w->port = free_port();
+	w->tls_port = free_port();
+	/* Somewhere under the ports that the kernel gives out by itself. */
+	w->relay_first = (uint16_t)(20000 + getpid() % 100 * 100);
+	w->peer_at = stream_box_addr((uint16_t)(w->relay_first + 50));
+	w->peer = net_bind_udp(&w->peer_at);
+	assert_true(w->peer >= 0);
+	snap = conf_of(w, USERS, ON);
+	buf_init(&errors, 8192);
+	assert_int_equal(tls_store_load(env->tls, snap, &errors), 0);
+	buf_fini(&errors);
+	conf_swap(env->conf, snap);
+	snprintf(path, sizeof(path), "%s/ctl", w->box->dir);
+	w->m = modules_new(env, modules, 2);
+	env->modules = w->m;
+	env->ctl = ctl_new(env, path, NULL, &error);
+	assert_true(w->m && env->ctl);
+	assert_int_equal(modules_init(w->m), 0);
+	assert_int_equal(modules_start(w->m), 0);
+	*state = w;
+	return 0;
+}
+
+static int finish(void **state)
+{
+	struct world *w = *state;
+
+	ctl_free(w->box->env.ctl);
+	modules_free(w->m);
+	for (int i = 0; i < 5; i++)
+		loop_once(w->box->env.loop, 0);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_TURN), 0);
+	close(w->peer);
+	stream_box_free(w->box);
+	free(w);
+	return 0;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, finish)
+
+/* --- a client --- */
+
+enum via { VIA_UDP, VIA_TCP, VIA_TLS, VIA_TLS_ON_TCP_PORT };
+
+struct client {
+	struct world *w;
+	int fd;		  /* UDP */
+	struct stream *s; /* else */
+	bool closed;
+	char nonce[128];
+	size_t n_nonce;
+	uint8_t got[2048]; /* the last message that came */
+	size_t n_got;
+	uint8_t out[1024];
+	struct stun_build b;
+	uint8_t salt;
+	char user[64], password[32];
+};
+
+static void on_readable(void *arg)
+{
+}
+
+static void on_closed(void *arg, enum stream_end how, const char *why)
+{
+	struct client *c = arg;
+
+	c->closed = true;
+	c->s = NULL;
+}
+
+static const struct stream_handler handler = { NULL, on_readable, NULL, on_closed };
+
+static void client_open(struct client *c, struct world *w, enum via via)
+{
+	struct addr any = stream_box_addr(0), to = stream_box_addr(w->port);
+	struct stream_connect sc = { .to = to, .timeout_ms = 10000 };
+	struct sockaddr_storage ss;
+	socklen_t n;
+	int error;
+
+	*c = (struct client){ .w = w, .fd = -1, .user = "bob", .password = "secret" };
+	if (via == VIA_UDP) {
+		c->fd = net_bind_udp(&any);
+		n = addr_to_sockaddr(&to, &ss);
+		assert_int_equal(connect(c->fd, (struct sockaddr *)&ss, n), 0);
+		return;
+	}
+	sc.tls_public = via != VIA_TCP;
+	if (via == VIA_TLS)
+		sc.to.port = w->tls_port;
+	c->s = stream_connect(&w->box->env, &sc, &handler, c, &error);
+	assert_non_null(c->s);
+	UNTIL_W(c->closed || c->s->state == STREAM_OPEN);
+	assert_false(c->closed);
+}
+
+static void client_close(struct client *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	stream_close(c->s);
+	c->s = NULL;
+	for (int i = 0; i < 5; i++)
+		loop_once(c->w->box->env.loop, 0);
+}
+
+static void client_sends(struct client *c, const void *p, size_t n)
+{
+	if (c->fd >= 0) {
+		assert_int_equal(send(c->fd, p, n, 0), (ssize_t)n);
+		return;
+	}
+	evbuffer_add(stream_out(c->s), p, n);
+	stream_flush(c->s);
+}
+
+/* The next whole message, padding and all. */
+static bool client_has(struct client *c)
+{
+	size_t len, n;
+	ssize_t got;
+
+	if (c->fd >= 0) {
+		got = recv(c->fd, c->got, sizeof(c->got), MSG_DONTWAIT);
+		c->n_got = got > 0 ? (size_t)got : 0;
+		return got > 0;
+	}
+	if (!c->s)
+		return false;
+	n = (size_t)evbuffer_copyout(stream_in(c->s), c->got, sizeof(c->got));
+	if (n == 0 || turn_frame_look(c->got, n, TURN_CHANNEL_LAST, &len) == TURN_FRAME_MORE ||
+	    len > n)
+		return false;
+	assert_true(turn_frame_look(c->got, n, TURN_CHANNEL_LAST, &len) != TURN_FRAME_BAD);
+	evbuffer_drain(stream_in(c->s), len);
+	stream_consumed(c->s);
+	c->n_got = len;
+	return true;
+}
+
+static void client_start(struct client *c, uint16_t method)
+{
+	uint8_t tid[STUN_TID_BYTES] = { ++c->salt };
+
+	stun_build_start(&c->b, c->out, sizeof(c->out), STUN_CLASS_REQUEST, method, tid);
+	if (method == STUN_METHOD_ALLOCATE)
+		stun_build_attr(&c->b, STUN_ATTR_REQUESTED_TRANSPORT, "\x11\0\0", 4);
+}
+
+/* 200 or the code of the error. */
+static unsigned client_asks(struct client *c)
+{
+	struct world *w = c->w;
+	uint8_t key[STUN_KEY_BYTES];
+	struct stun_msg m;
+	struct stun_attr a;
+	struct slice reason;
+	unsigned code = 200;
+
+	if (c->n_nonce) {
+		stun_key_md5(slice_of(c->user), SLICE(REALM), slice_of(c->password), key);
+		stun_build_slice(&c->b, STUN_ATTR_USERNAME, slice_of(c->user));
+		stun_build_slice(&c->b, STUN_ATTR_REALM, SLICE(REALM));
+		stun_build_attr(&c->b, STUN_ATTR_NONCE, c->nonce, c->n_nonce);
+		stun_build_integrity(&c->b, (struct slice){ (const char *)key, 16 });
+	}
+	client_sends(c, c->out, stun_build_end(&c->b));
+	UNTIL_W(client_has(c));
+	assert_int_equal(stun_decode(c->got, c->n_got, &m), 0);
+	if (m.class == STUN_CLASS_ERROR) {
+		assert_true(stun_attr_find(&m, STUN_ATTR_ERROR_CODE, &a));
+		assert_true(stun_attr_error(&a, &code, &reason));
+	}
+	if (stun_attr_find(&m, STUN_ATTR_NONCE, &a)) {
+		memcpy(c->nonce, a.p, a.n);
+		c->n_nonce = a.n;
+	}
+	return code;
+}
+
+static unsigned client_allocates(struct client *c)
+{
+	client_start(c, STUN_METHOD_ALLOCATE);
+	if (client_asks(c) != 401)
+		return 0;
+	client_start(c, STUN_METHOD_ALLOCATE);
+	return client_asks(c);
+}
+
+static void client_binds(struct client *c, uint16_t number)
+{
+	client_start(c, STUN_METHOD_CHANNEL_BIND);
+	stun_build_channel(&c->b, number);
+	stun_build_xor_addr(&c->b, STUN_ATTR_XOR_PEER_ADDRESS, &c->w->peer_at);
+	assert_int_equal(client_asks(c), 200);
+}
+
+static size_t channel_data(uint8_t *out, uint16_t number, const char *text)
+{
+	size_t n = strlen(text);
+
+	turn_channel_header(out, number, n);
+	memcpy(out + TURN_CHANNEL_HEADER_BYTES, text, n);
+	memset(out + TURN_CHANNEL_HEADER_BYTES + n, 0, turn_padding(n));
+	return TURN_CHANNEL_HEADER_BYTES + n + turn_padding(n);
+}
+
+/* What the client says on the channel reaches the peer, and its answer the client. */
+static void talk(struct client *c, uint16_t number)
+{
+	struct world *w = c->w;
+	uint8_t raw[64];
+	char at_peer[64];
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct slice data;
+	uint16_t from;
+	ssize_t n = -1;
+
+	client_sends(c, raw, channel_data(raw, number, "ping"));
+	UNTIL_W((n = recvfrom(w->peer, at_peer, sizeof(at_peer), MSG_DONTWAIT,
+			      (struct sockaddr *)&ss, &len)) >= 0);
+	assert_int_equal(n, 4);
+	assert_memory_equal(at_peer, "ping", 4);
+	/* Five bytes: padded on a stream. */
+	assert_int_equal(sendto(w->peer, "pong!", 5, 0, (struct sockaddr *)&ss, len), 5);
+	UNTIL_W(client_has(c));
+	assert_true(turn_channel_decode(c->got, c->n_got, &from, &data));
+	assert_int_equal(from, number);
+	assert_true(slice_eq(data, SLICE("pong!")));
+	assert_int_equal(c->n_got, c->fd >= 0 ? 9 : 12);
+}
+
+/* --- tests --- */
+
+static void round_trip(void **state, enum via via)
+{
+	struct world *w = *state;
+	struct client c;
+
+	client_open(&c, w, via);
+	assert_int_equal(client_allocates(&c), 200);
+	client_binds(&c, 0x4001);
+	talk(&c, 0x4001);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 1);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_TURN), via != VIA_UDP);
+	client_start(&c, STUN_METHOD_REFRESH);
+	stun_build_u32(&c.b, STUN_ATTR_LIFETIME, 0);
+	assert_int_equal(client_asks(&c), 200);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	client_close(&c);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
+}
+
+static void udp_round_trip(void **state)
+{
+	round_trip(state, VIA_UDP);
+}
+
+static void tcp_round_trip(void **state)
+{
+	round_trip(state, VIA_TCP);
+}
+
+static void tls_round_trip(void **state)
+{
+	round_trip(state, VIA_TLS);
+}
+
+static void tls_is_recognised_on_the_tcp_port(void **state)
+{
+	round_trip(state, VIA_TLS_ON_TCP_PORT);
+}
+
+static void a_stream_that_ends_ends_its_allocation(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_close(&c);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_ALLOCATION) == 0);
+}
+
+static void a_connection_closes_by_id(void **state)
+{
+	struct world *w = *state;
+	struct conn *conn;
+	struct client c;
+
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	conn = CONTAINER_OF(list_first(conn_list(w->box->env.conns, CONN_TURN)), struct conn, node);
+	conn->close(conn, "by hand");
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	UNTIL_W(c.closed || stream_eof(c.s));
+	client_close(&c);
+}
+
+/* Row 12: slow and garbage TCP clients. */
+static void row12_garbage_is_closed(void **state)
+{
+	static const char *const garbage[] = { "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+					       "\x80\x80\x80\x80", "\x7f\xff\xff\xff" };
+	struct world *w = *state;
+	struct client c;
+
+	for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+		client_open(&c, w, VIA_TCP);
+		client_sends(&c, garbage[i], strlen(garbage[i]));
+		UNTIL_W(c.closed || stream_eof(c.s));
+		client_close(&c);
+	}
+	assert_true(trace_count(w->box->env.trace, "turn.stream.bad") >= 3);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
+}
+
+static void row12_a_trickling_client_is_served(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+	uint8_t raw[64];
+	size_t n;
+	ssize_t got = -1;
+	char text[64];
+
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_binds(&c, 0x4001);
+	n = channel_data(raw, 0x4001, "slowly");
+	for (size_t i = 0; i < n; i++) {
+		client_sends(&c, raw + i, 1);
+		for (int j = 0; j < 3; j++)
+			loop_once(w->box->env.loop, 0);
+	}
+	UNTIL_W((got = recv(w->peer, text, sizeof(text), MSG_DONTWAIT)) >= 0);
+	assert_int_equal(got, 6);
+	client_close(&c);
+}
+
+static void row12_silence_without_an_allocation_ends(void **state)
+{
+	struct world *w = *state;
+	struct client idle, busy;
+
+	assert_int_equal(reload(w, USERS, "enabled = yes\nidle-timeout = 100ms\n"), 0);
+	client_open(&busy, w, VIA_TCP);
+	assert_int_equal(client_allocates(&busy), 200);
+	client_open(&idle, w, VIA_TCP);
+	client_sends(&idle, "\0", 1);
+	UNTIL_W(idle.closed || stream_eof(idle.s));
+	client_binds(&busy, 0x4001);
+	talk(&busy, 0x4001);
+	client_close(&idle);
+	client_close(&busy);
+}
+
+/* More frames than one client gets done in a turn, in as few reads as TCP makes of them. */
+static void many_frames_at_once(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+	uint8_t raw[16];
+	char text[16];
+	unsigned n_sent = 600, n_got = 0;
+	size_t n;
+
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_binds(&c, 0x4001);
+	for (unsigned i = 0; i < n_sent; i++) {
+		n = channel_data(raw, 0x4001, "frame");
+		evbuffer_add(stream_out(c.s), raw, n);
+	}
+	stream_flush(c.s);
+	while (n_got < n_sent) {
+		UNTIL_W(recv(w->peer, text, sizeof(text), MSG_DONTWAIT) == 5);
+		n_got++;
+	}
+	client_close(&c);
+}
+
+/* A client that takes nothing loses packets, and its memory is bounded. */
+static void a_client_that_does_not_read_loses_packets(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	static const char big[1200];
+	uint8_t raw[64];
+	char text[16];
+	const struct conn *conn;
+
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_binds(&c, 0x4001);
+	client_sends(&c, raw, channel_data(raw, 0x4001, "ping"));
+	UNTIL_W(recvfrom(w->peer, text, sizeof(text), MSG_DONTWAIT, (struct sockaddr *)&ss, &len) ==
+		4);
+	conn = CONTAINER_OF(list_first(conn_list(w->box->env.conns, CONN_TURN)), struct conn, node);
+	/* The client's own unread bytes pause its stream, then the kernel's buffers fill. */
+	UNTIL_W(sendto(w->peer, big, sizeof(big), 0, (struct sockaddr *)&ss, len) > 0 &&
+		conn->n_dropped > 0);
+	client_close(&c);
+}
+
+static void a_reload_keeps_what_stays(void **state)
+{
+	struct world *w = *state;
+	struct client udp, tcp;
+	uint16_t old_tls = w->tls_port;
+
+	client_open(&udp, w, VIA_UDP);
+	client_open(&tcp, w, VIA_TCP);
+	assert_int_equal(client_allocates(&udp), 200);
+	assert_int_equal(client_allocates(&tcp), 200);
+	client_binds(&udp, 0x4001);
+	w->tls_port = free_port();
+	assert_int_equal(reload(w, USERS, ON "max-allocations = 2\n"), 0);
+	talk(&udp, 0x4001);
+	client_binds(&tcp, 0x4002);
+	client_close(&tcp);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_ALLOCATION) == 1);
+	client_open(&tcp, w, VIA_TLS);
+	assert_int_equal(client_allocates(&tcp), 200);
+
+	assert_true(old_tls != w->tls_port);
+	client_close(&tcp);
+	client_close(&udp);
+}
+
+static void a_reload_ends_what_is_not_allowed_any_more(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+	uint16_t old = w->port;
+
+	client_open(&c, w, VIA_UDP);
+	assert_int_equal(client_allocates(&c), 200);
+	assert_int_equal(reload(w, "[turn-user bob]\npassword = other\n", ON), 0);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	assert_int_equal(reload(w, USERS, ON), 0);
+	assert_int_equal(client_allocates(&c), 0); /* the nonce is still good: no 401 */
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 1);
+	/* Another port: the socket that it came through is gone. */
+	w->port = free_port();
+	assert_int_equal(reload(w, USERS, ON), 0);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	assert_true(old != w->port);
+	client_close(&c);
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	assert_int_equal(reload(w, USERS, "enabled = no\n"), 0);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	assert_int_equal(conn_count(w->box->env.conns, CONN_LISTENER), 1); /* the control socket */
+	UNTIL_W(c.closed || stream_eof(c.s));
+	client_close(&c);
+	assert_int_equal(reload(w, USERS, ON), 0);
+	client_open(&c, w, VIA_UDP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_close(&c);
+}
+
+static void a_port_in_use_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	struct addr a = stream_box_addr(0);
+	int fd = net_bind_udp(&a);
+	uint16_t old = w->port;
+	struct client c;
+
+	w->port = net_local_addr(fd).port;
+	assert_int_equal(reload(w, USERS, ON), -EINVAL);
+	w->port = old;
+	client_open(&c, w, VIA_UDP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_close(&c);
+	close(fd);
+}
+
+static void others_are_told(void **state)
+{
+	struct world *w = *state;
+	struct service s = service_find(w->m, TURN_SERVICE);
+	const struct turn_ops *ops = s.ops;
+	struct turn_facts f;
+	struct addr relay = stream_box_addr((uint16_t)(w->relay_first + 7)), reached;
+
+	assert_true(ops->facts(s.self, &f));
+	assert_string_equal(f.host, REALM);
+	assert_string_equal(f.realm, REALM);
+	assert_int_equal(f.n_udp, 1);
+	assert_int_equal(f.udp_ports[0], w->port);
+	assert_int_equal(f.tls_ports[0], w->tls_port);
+	assert_true(ops->relay_of(s.self, &relay, &reached));
+	assert_true(addr_eq(&relay, &reached));
+	relay.port = (uint16_t)(w->relay_first + 100);
+	assert_false(ops->relay_of(s.self, &relay, &reached));
+	assert_int_equal(reload(w, USERS, "enabled = no\n"), 0);
+	assert_false(ops->facts(s.self, &f));
+}
+
+static void draining_takes_no_new_ones(void **state)
+{
+	struct world *w = *state;
+	struct client old, late;
+
+	client_open(&old, w, VIA_UDP);
+	assert_int_equal(client_allocates(&old), 200);
+	client_binds(&old, 0x4001);
+	modules_drain(w->m);
+	assert_false(modules_drained(w->m));
+	talk(&old, 0x4001);
+	client_open(&late, w, VIA_UDP);
+	assert_int_equal(client_allocates(&late), 508);
+	client_start(&old, STUN_METHOD_REFRESH);
+	stun_build_u32(&old.b, STUN_ATTR_LIFETIME, 0);
+	assert_int_equal(client_asks(&old), 200);
+	assert_true(modules_drained(w->m));
+	client_close(&old);
+	client_close(&late);
+}
+
+/* Allocates with a credential made from the secret that C gave; the code of the answer. */
+static unsigned minted_allocates(struct world *w)
+{
+	struct client c;
+	unsigned code;
+
+	client_open(&c, w, VIA_UDP);
+	snprintf(c.user, sizeof(c.user), "%lld:guest@example.com", (long long)time(NULL) + 600);
+	turn_credentials_password(SLICE("0123456789abcdef0123456789abcdef"), slice_of(c.user),
+				  c.password);
+	code = client_allocates(&c);
+	if (code == 200) {
+		client_start(&c, STUN_METHOD_REFRESH);
+		stun_build_u32(&c.b, STUN_ATTR_LIFETIME, 0);
+		assert_int_equal(client_asks(&c), 200);
+	}
+	client_close(&c);
+	return code;
+}
+
+static void put_secret(const char *key, int64_t until_s, const char *secret)
+{
+	json_t *item = json_pack("{s:s,s:I}", "secret", secret, "until", (json_int_t)until_s);
+
+	tunnel.secrets->put(tunnel.secrets_arg, 7, key, item);
+	json_decref(item);
+}
+
+#define SECRET "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+static void secrets_come_and_go(void **state)
+{
+	struct world *w = *state;
+	const struct tunnel_sink *sink = tunnel.secrets;
+	int64_t now = (int64_t)time(NULL);
+	char long_key[128];
+
+	assert_int_equal(minted_allocates(w), 401);
+	put_secret("a", now + 600, SECRET);
+	assert_int_equal(minted_allocates(w), 200);
+	sink->del(tunnel.secrets_arg, 7, "a");
+	assert_int_equal(minted_allocates(w), 401);
+	put_secret("a", now + 600, SECRET);
+	sink->reset(tunnel.secrets_arg, 7);
+	assert_int_equal(minted_allocates(w), 401);
+	/* Hostile or broken items. */
+	put_secret("b", now + 600, "not base64!");
+	put_secret("c", now + 600, "");
+	put_secret("", now + 600, SECRET);
+	memset(long_key, 'x', sizeof(long_key));
+	long_key[sizeof(long_key) - 1] = '\0';
+	put_secret(long_key, now + 600, SECRET);
+	sink->put(tunnel.secrets_arg, 7, "d", json_null());
+	sink->del(tunnel.secrets_arg, 7, "nothing");
+	assert_int_equal(minted_allocates(w), 401);
+	/* Over by C's clock: dropped when the timer looks. */
+	put_secret("e", now - 10, SECRET);
+	UNTIL_W(minted_allocates(w) == 401);
+	/* Also when there are more than there is room for. */
+	for (unsigned i = 0; i < 100; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%u", i);
+		put_secret(key, now + 600, SECRET);
+	}
+	assert_int_equal(minted_allocates(w), 200);
+	sink->reset(tunnel.secrets_arg, 7);
+	assert_int_equal(minted_allocates(w), 401);
+}
+
+static void look_for_alarm(const struct alarm_entry *e, void *arg)
+{
+	if (strcmp(e->id, "turn-allocations") == 0)
+		*(bool *)arg = true;
+}
+
+static bool is_alarmed(const struct world *w)
+{
+	bool found = false;
+
+	alarms_each(w->box->env.alarms, look_for_alarm, &found);
+	return found;
+}
+
+static void near_the_limit_is_an_alarm(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+
+	assert_int_equal(reload(w, USERS, ON "max-allocations = 1\n"), 0);
+	client_open(&c, w, VIA_UDP);
+	assert_int_equal(client_allocates(&c), 200);
+	UNTIL_W(is_alarmed(w));
+	client_start(&c, STUN_METHOD_REFRESH);
+	stun_build_u32(&c.b, STUN_ATTR_LIFETIME, 0);
+	assert_int_equal(client_asks(&c), 200);
+	UNTIL_W(!is_alarmed(w));
+	client_close(&c);
+}
+
+static void c_is_told_of_the_server(void **state)
+{
+	struct world *w = *state;
+	char want[512];
+
+	assert_int_equal(reload(w, USERS, ON), 0);
+	snprintf(want, sizeof(want),
+		 "{\"host\":\"" REALM "\",\"realm\":\"" REALM
+		 "\",\"udp\":[%u],\"tcp\":[%u],\"tls\":[%u]}",
+		 w->port, w->port, w->tls_port);
+	assert_string_equal(tunnel.item, want);
+	assert_int_equal(reload(w, USERS, "enabled = no\n"), 0);
+	assert_string_equal(tunnel.item, "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(udp_round_trip),
+		TEST(tcp_round_trip),
+		TEST(tls_round_trip),
+		TEST(tls_is_recognised_on_the_tcp_port),
+		TEST(a_stream_that_ends_ends_its_allocation),
+		TEST(a_connection_closes_by_id),
+		TEST(row12_garbage_is_closed),
+		TEST(row12_a_trickling_client_is_served),
+		TEST(row12_silence_without_an_allocation_ends),
+		TEST(many_frames_at_once),
+		TEST(a_client_that_does_not_read_loses_packets),
+		TEST(a_reload_keeps_what_stays),
+		TEST(a_reload_ends_what_is_not_allowed_any_more),
+		TEST(a_port_in_use_changes_nothing),
+		TEST(others_are_told),
+		TEST(secrets_come_and_go),
+		TEST(c_is_told_of_the_server),
+		TEST(near_the_limit_is_an_alarm),
+		TEST(draining_takes_no_new_ones),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
