@@ -15,7 +15,8 @@
 	}
 
 static const struct conf_row rows[] = {
-	ROW("port", CONF_U32, port, .def = "443", .min = 1, .max = 65535, .help = "HTTPS port"),
+	ROW("port", CONF_U32, port, .def = "8443", .min = 1, .max = 65535,
+	    .help = "HTTPS port; under 1024 the service needs a capability (docs/turn.md)"),
 	ROW("address", CONF_ADDR, address, .def = "any",
 	    .help = "address of this host to listen at; any: all, IPv4 and IPv6"),
 	ROW("tls", CONF_REF, tls, .ref = "tls",

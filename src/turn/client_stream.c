@@ -190,9 +190,9 @@ static const struct stream_handler handler = { NULL, on_readable, on_readable, o
 
 bool turn_stream_send(const struct turn_client *c, const void *p, size_t n, bool lossy)
 {
-	static const uint8_t zero[3];
 	struct turn_stream *t = c->io;
 	size_t padding = turn_is_channel(p, n) ? turn_padding(n) : 0;
+	struct evbuffer_iovec room;
 	struct evbuffer *out;
 
 	if (!t->stream)
@@ -203,13 +203,14 @@ bool turn_stream_send(const struct turn_client *c, const void *p, size_t n, bool
 		t->edge->n_stream_dropped++;
 		return false;
 	}
-	if (evbuffer_add(out, p, n) < 0)
+	/* All of a frame or nothing: what follows half a one could not be told apart any more. */
+	if (evbuffer_reserve_space(out, (ev_ssize_t)(n + padding), &room, 1) != 1)
 		return false;
-	if (padding && evbuffer_add(out, zero, padding) < 0) {
-		/* Half a frame: what follows could not be told apart any more. */
-		end(t, true, "out of memory");
+	memcpy(room.iov_base, p, n);
+	memset((uint8_t *)room.iov_base + n, 0, padding);
+	room.iov_len = n + padding;
+	if (evbuffer_commit_space(out, &room, 1) < 0)
 		return false;
-	}
 	t->conn.tx_packets++;
 	t->conn.tx_bytes += n + padding;
 	stream_flush(t->stream);

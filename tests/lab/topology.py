@@ -53,6 +53,9 @@ SERVERS = (
     ("web", "web3.example.com", "10.20.0.63"),
     ("web", "photos.example.com", "10.20.0.64"),
     ("web", "origin.example.com", "10.20.0.65"),
+    ("web", "guest1.example.com", "10.20.0.71"),
+    ("web", "guest2.example.com", "10.20.0.72"),
+    ("web", "guest3.example.com", "10.20.0.73"),
 )
 SECOND_NIC = (  # with two_nics, E meets C here
     ("fw", "dmz2", "dmz2", "172.30.0.1/24", "fd00:30::1/64"),
