@@ -4,9 +4,10 @@
     scripts/demo          installs what is missing, builds, starts everything, places calls, stays up until Ctrl-C
     scripts/demo --once   exits when all is shown; 0 only if every step worked
 
-Phones and an app outside, a NAT, E in a DMZ, a firewall, C, a PBX, a phone, call managers and web servers inside, all
-in network namespaces of this machine.
+Phones, an app and browsers outside, a NAT, E in a DMZ, a firewall, C, a PBX, a phone, call managers, web servers and
+guest servers inside, all in network namespaces of this machine.
 """
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -16,8 +17,14 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
+from lab.chromium import Chromium, Room
+from lab.guests import SERVERS, SITE, Guests
 from lab.mra_client import servers_of
+from lab.pair import build
 from lab.play import expect
+from lab.turncast import API_PORT, TurnCast
+from lab.webcast import WebCast
+from lab.webclient import WebClient
 
 
 def prepare():
@@ -43,16 +50,42 @@ class Show:
             print(f"FAIL  {text}\n      {type(error).__name__}: {error}", flush=True)
 
 
+class Everybody(WebCast, TurnCast):
+    """The cast of the web, with TURN, C's API, and three servers of a guest service."""
+
+    def __init__(self, lab):
+        self.guests = Guests(lab)
+        self.browsers = []
+        WebCast.__init__(self, lab, turn=True, core_api=f"port = {API_PORT}", edge_web_more="\n" + SITE.strip(),
+                         core_more=SERVERS.format(ca=self.guests.ca))
+        self.ca = self.pki.cert("public-ca")
+
+    def prepare(self):
+        self.guests.start()
+        super().prepare()
+
+    def page(self, port=9443, path="/call", tls=True):
+        """What a guest's browser asks E for."""
+        client = WebClient(self.lab.inet, (self.lab.dmz.v4, port), self.ca, tls=tls)
+        try:
+            return client.ask("GET", path)
+        finally:
+            client.close()
+
+    def leave_all(self):
+        for browser in self.browsers:
+            browser.stop()
+
+
 def play(lab, show):
     from lab.tone import heard
-    from lab.webcast import WebCast
 
     box = {}
 
     def start():
-        box["c"] = WebCast(lab)
+        box["c"] = Everybody(lab)
 
-    show.step("E, C, a PBX, call managers and web servers run; C dialled E by mutual TLS and by SSH", start)
+    show.step("E, C, a PBX, call managers, web and guest servers run; C dialled E by mutual TLS and by SSH", start)
     if "c" not in box:
         return None
     c = box["c"]
@@ -84,6 +117,7 @@ def play(lab, show):
         print(f"      {phone.user} heard {other.hz} Hz for {tone.tone_ms} ms of {tone.total_ms} ms, "
               f"share of the tone {tone.ratio:.3f}")
     browse(c, app, show)
+    visit(c, show)
     show.step("the firewall saw nothing that E opened toward C", c.firewall_is_clean)
     print("\nWhat passed through the firewall\n" + lab.firewall.table() + "\n")
     print("Zones on C\n" + c.core.text("zones"))
@@ -132,29 +166,94 @@ def browse(c, alice, show):
         print(f"\nConnections of alice on {box.name}\n" + box.text("connections", "--user", "alice@example.com"))
 
 
+def visit(c, show):
+    """Guests: nobody has an account, all have a link."""
+    def page():
+        answer = c.page(9980, tls=False)
+        expect(answer.status == 301, answer)
+        print(f"      http, port 9980: {answer.status} to {answer.get('location')}")
+        c.until(lambda: c.page().status == 200, 15, "the guest page")
+        answer = c.page()
+        expect(answer.text.strip() == "guest1" and c.page(path="/other").status == 404, answer)
+        print(f"      https, port 9443: {answer.status} from {answer.text.strip()}; anything but /call and /jabberc: 404")
+
+    def credential():
+        made = c.credentials(user="ann")
+        uris = made["uris"]
+        print(f"      {made['username']}, for {made['ttl']} s, {len(uris)} addresses: {uris[0]}, ... {uris[-1]}")
+
+    def talk():
+        trust = c.pki.cert("edge-public")
+        c.browsers = [Chromium(c.lab.inet, "ann", trust), Chromium(c.lab.home, "ben", trust)]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(Chromium.start, c.browsers))
+        room = Room(*c.browsers)
+        room.meet(tuple(ice_servers(c, browser.name) for browser in c.browsers))
+        for browser, grown, side in zip(c.browsers, room.flows(), room.stats()):
+            local, remote = side["pair"]["local"], side["pair"]["remote"]
+            expect(local["type"] == "relay" and remote["address"] == c.lab.dmz.v4, side)
+            print(f"      {browser.name}'s relay is {local['address']}:{local['port']}; came from the other: "
+                  f"{grown['framesDecoded']} pictures, {grown['audioPackets']} packets of sound")
+
+    def listed():
+        rows = [row for row in c.edge.ctl("turn")["allocations"] if row["rx_packets"] and row["tx_packets"]]
+        expect({row["user"] for row in rows} == {"ann@example.com", "ben@example.com"}, rows)
+        print("\n" + c.edge.text("turn"))
+
+    def refused():
+        with c.turn(user=c.minted(user="mallory")) as client:
+            client.relay()
+            expect(client.permit((c.lab.pbx.v4, 0)).code == 403, "a relay may send to the PBX")
+            client.refresh(0)
+        print("      403; E says why:\n" + c.edge.text("trace", "turn."))
+
+    def killed():
+        c.guests.stop("guest1")
+        answer = c.page()
+        expect(answer.status == 200 and answer.text.strip() == "guest2", answer)
+        c.core.wait(lambda: "down" in c.core.text("backends"), 10, "guest1 down")
+        print(f"      {answer.status} from {answer.text.strip()}\n" + c.core.text("backends"))
+
+    show.step("a guest follows a link: http leads to https, and the page of the best guest server inside comes", page)
+    show.step("a guest server inside asks C for a credential of the TURN server", credential)
+    show.step("two browsers, one behind the NAT, see and hear each other by relays of E and nothing else", talk)
+    show.step("turnpikectl turn on E shows who has which relay, and what goes through it", listed)
+    show.step("a relay that should send to the PBX inside is refused", refused)
+    show.step("the best guest server is killed: the next one serves the page", killed)
+
+
+def ice_servers(c, user):
+    """What the page of the guest service hands the browser."""
+    made = c.credentials(user=user)
+    return [{"urls": made["uris"], "username": made["username"], "credential": made["password"]}]
+
+
 def main():
     if sys.argv[1:] not in ([], ["--once"]):
         sys.exit(__doc__)
     if os.geteuid() != 0:
         sys.exit("scripts/demo: network namespaces need root")
-    print("Building ...", flush=True)
-    prepare()
+    if "TURNPIKE_BUILD" not in os.environ:  # else that folder has been built
+        print("Building ...", flush=True)
+        prepare()
     from lab.topology import Lab
 
     show = Show()
     with Lab() as lab:
         c = play(lab, show)
         if not sys.argv[1:] and c:
-            build = TOP / "build/release"
             print(f"""Everything stays up. Look around from another shell:
-    {build}/turnpikectl --socket {c.edge.socket} status
-    {build}/turnpikectl --socket {c.core.socket} registrations
+    {build()}/turnpikectl --socket {c.edge.socket} status
+    {build()}/turnpikectl --socket {c.edge.socket} turn
+    {build()}/turnpikectl --socket {c.core.socket} registrations
     ip netns exec {lab.prefix}-fw nft list ruleset
 Ctrl-C ends it.""", flush=True)
             try:
                 signal.pause()
             except KeyboardInterrupt:
                 pass
+        if c:
+            c.leave_all()
     print(f"{show.n_passed} passed, {show.n_failed} failed")
     return 1 if show.n_failed else 0
 

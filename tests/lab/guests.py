@@ -52,6 +52,38 @@ http {{
 }}
 """
 
+# of E: what a guest sees; of C: where it comes from ({ca}: Guests.ca)
+SITE = """
+[site guest]
+port = 9443
+redirect-port = 9980
+tls = public
+target = https://guest.example.com
+paths = /call /jabberc
+"""
+SERVERS = """
+[tls guests]
+ca = {ca}
+
+[allow guest-call]
+url = https://guest.example.com/call
+methods = all
+authentication = none
+tls = guests
+
+[allow guest-jabberc]
+url = https://guest.example.com/jabberc
+methods = all
+authentication = none
+tls = guests
+
+[backends guest.example.com]
+servers = guest1.example.com guest2.example.com guest3.example.com
+health-path = /health
+health-interval = 1s
+health-timeout = 1s
+"""
+
 
 class Guests:
     """Guests(lab).start(); `ca` is a file of their three certificates, as an administrator collects

@@ -50,6 +50,7 @@ sip = zone:to-core
 ports = 36002-59999
 {edge_media}
 {edge_web}
+{edge_turn_sections}
 """
 
 EDGE_WEB = """
@@ -67,6 +68,17 @@ cookie-domain = .example.com
 
 [signin]
 {edge_signin}
+"""
+
+EDGE_TURN = """
+[turn]
+enabled = yes
+tls = public
+udp-ports = 3478-3483
+{edge_turn}
+
+[turn-user bob]
+password = bob-turn-secret
 """
 
 CORE = """
@@ -119,6 +131,24 @@ target = pbx
 [media]
 ports = 36000-59999
 {core_web}
+{core_turn_sections}
+"""
+
+CORE_TURN = """
+[api]
+tls = api
+{core_api}
+
+[tls api]
+certificate = {pki}/core-api.crt
+key = {pki}/core-api.key
+
+[admin guest]
+password-hash = {admin_hash}
+
+[turn]
+credential-ttl = 8h
+{core_turn}
 """
 
 CORE_DOMAIN = """web = yes
@@ -190,6 +220,7 @@ verify = yes
 tls = uc
 sip = {uc_sip}
 """
+ADMIN_PASSWORD = "guest-api-secret"  # of [admin guest]
 CLUSTERS = {"static": STATIC, "srv": SRV, "axl": AXL}
 
 ALLOW = """
@@ -364,9 +395,13 @@ class Pair:
     (static, srv or axl) or clusters (the sections themselves), uc_sip (yes: zones to the call
     managers), authentication, allow (names of
     origins: web1, web2, web3, photos, origin), core_sip, signin, edge_signin, edge_web_more, domain_more,
-    core_tunnel, core_more (lines or sections to add), edge_fingerprint, core_fingerprint."""
+    core_tunnel, core_more (lines or sections to add), edge_fingerprint, core_fingerprint.
 
-    def __init__(self, lab, pki, web=False, **edit):
+    turn=True adds the TURN server on E, with the user bob, and, with web=True, the API on C, with
+    the administrator guest. More words: edge_turn, core_turn, core_api (lines of [turn] and [api]),
+    api_domain (lines of C's [domain])."""
+
+    def __init__(self, lab, pki, web=False, turn=False, **edit):
         # the public certificate is copied: tests swap it
         words = {"work": lab.work, "pki": pki.folder, "edge_cert": "edge-pair",
                  "core_cert": "core-pair", "edge_password": "pair-secret",
@@ -374,9 +409,11 @@ class Pair:
                  "pbx_transport": "tcp", "edge_sip": "", "edge_media": "", "pbx_zone": "",
                  "public_cert": pki.cert("edge-public"), "public_key": pki.key("edge-public"),
                  "core_sip": "zone:pbx", "edge_web": "", "core_domain": "", "core_web": "",
-                 **edit}
+                 "edge_turn_sections": "", "core_turn_sections": "", **edit}
         if web:
             _add_web(words, lab, pki)
+        if turn:
+            _add_turn(words, pki, web)
         self.web = web
         self.lab = lab
         self.edge = Box(lab.dmz, "E", lab.work, EDGE.format(**words))
@@ -429,8 +466,19 @@ def _add_web(words, lab, pki):
                  core_domain=CORE_DOMAIN.format(**words))
 
 
+def _add_turn(words, pki, web):
+    for word, value in {"edge_turn": "", "core_turn": "", "core_api": "", "api_domain": "guest = yes",
+                        "admin_hash": password_hash(ADMIN_PASSWORD)}.items():
+        words.setdefault(word, value)
+    words["edge_turn_sections"] = EDGE_TURN.format(**words)
+    if web:
+        pki.issue("core-api", "pair-ca", ("core1.example.com",))
+        words["core_domain"] += "\n" + words["api_domain"]
+        words["core_turn_sections"] = CORE_TURN.format(**words)
+
+
 def password_hash(password):
-    """For [web-user] sections: argon2id, cheap, because a lab signs in often."""
+    """For [web-user] and [admin] sections: argon2id, cheap, because a lab signs in often."""
     done = subprocess.run(["argon2", "lab-salt-16bytes", "-id", "-t", "1", "-m", "12", "-p", "1", "-e"],
                           input=password.encode(), capture_output=True, check=True)
     return done.stdout.decode().strip()

@@ -29,7 +29,7 @@ module g711.so
 module ausine.so
 module sndfile.so
 module srtp.so
-module_tmp uuid.so
+{nat}module_tmp uuid.so
 module_tmp account.so
 module_app menu.so
 module_app debug_cmd.so
@@ -60,12 +60,14 @@ class Phone:
     answer     manual, auto, or early: 183 with SDP, then waits for accept. Only manual reports
                CALL_INCOMING, and early plays its tone after accept only
     outbound   True: RFC 5626 (reg-id, Supported: path, outbound)
+    medianat   "ice" or "turn", with turn = (URI such as "turn:203.0.113.10:3478", user, password)
     extra      more account parameters, ";call_transfer=no" or so
     """
 
     def __init__(self, netns, user, password, proxy, transport="udp", domain="example.com",
                  mediaenc=None, ipv6=False, regint=60, ca=None, hz=440, answer="manual",
-                 codecs="pcmu,pcma", outbound=False, extra="", name=None):
+                 codecs="pcmu,pcma", outbound=False, extra="", name=None,
+                 medianat=None, turn=None):
         self.netns = netns
         self.user = user
         self.uri = f"sip:{user}@{domain}"
@@ -83,10 +85,13 @@ class Phone:
             f"<sip:{user}@{domain}>;auth_user={user};auth_pass={password};regint={regint}"
             f";answermode={answer};audio_codecs={codecs}"
             + (f";sipnat=outbound;outbound1={route}" if outbound else f";outbound={route}")
-            + (f";mediaenc={mediaenc}" if mediaenc else "") + extra)
+            + (f";mediaenc={mediaenc}" if mediaenc else "")
+            + (f";medianat={medianat}" if medianat else "")
+            + (";stunserver={};stunuser={};stunpass={}".format(*turn) if turn else "") + extra)
         self._port = next(_ports)
         self._config = CONFIG.format(modules=MODULES, hz=hz, port=self._port, folder=self.folder,
-                                     tls=f"sip_cafile {ca}" if ca else "")
+                                     tls=f"sip_cafile {ca}" if ca else "",
+                                     nat=f"module {medianat}.so\n" if medianat else "")
         self._control = None
         self._news = threading.Condition()
         self._events = []

@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from lab.guests import Guests
+from lab.guests import SERVERS, SITE, Guests
 from lab.play import Play, expect
 from lab.webcast import WebCast
 from lab.webclient import BadAnswer, NoAnswer, WebClient
@@ -17,44 +17,14 @@ from lab.websocket import TEXT
 
 play = Play()
 
-EDGE = """
-[site guest]
-port = 9443
-redirect-port = 9980
-tls = public
-target = https://guest.example.com
-paths = /call /jabberc
-"""
-CORE = """
-[tls guests]
-ca = {ca}
-
-[allow guest-call]
-url = https://guest.example.com/call
-methods = all
-authentication = none
-tls = guests
-
-[allow guest-jabberc]
-url = https://guest.example.com/jabberc
-methods = all
-authentication = none
-tls = guests
-
-[backends guest.example.com]
-servers = guest1.example.com guest2.example.com guest3.example.com
-health-path = /health
-health-interval = 1s
-health-timeout = 1s
-"""
 HOST = "guest.example.net"  # as the world knows it
 
 
 class Stage(WebCast):
     def __init__(self, lab):
         self.guests = Guests(lab)
-        super().__init__(lab, allow=("web1",), edge_web_more="\n" + EDGE.strip(),
-                         core_more=CORE.format(ca=self.guests.ca))
+        super().__init__(lab, allow=("web1",), edge_web_more="\n" + SITE.strip(),
+                         core_more=SERVERS.format(ca=self.guests.ca))
         self.until(lambda: self.ask("/call").status == 200, 15, "the site")
 
     def prepare(self):
