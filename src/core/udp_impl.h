@@ -61,10 +61,7 @@ struct udp_send {
 /* What one system call sends: a packet, or a run of them. */
 struct udp_message {
 	struct sockaddr_storage to;
-	union {
-		struct cmsghdr head;
-		uint8_t room[CMSG_SPACE(sizeof(uint16_t))];
-	} control;
+	_Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t))];
 	uint16_t first_send;
 	uint16_t n_sends;
 };

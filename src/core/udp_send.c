@@ -35,7 +35,7 @@ static bool continues(const struct udp_socket *s, const struct udp_send *a,
 
 static void set_segment(struct msghdr *h, struct udp_message *m, uint16_t bytes)
 {
-	struct cmsghdr *c = &m->control.head;
+	struct cmsghdr *c = (struct cmsghdr *)m->control;
 
 	h->msg_control = c;
 	h->msg_controllen = sizeof(m->control);

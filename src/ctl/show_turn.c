@@ -34,7 +34,7 @@ static void show_one(const json_t *one, struct buf *out)
 		{ 0 }
 	};
 	static const struct column channels[] = {
-		{ .title = "CHANNEL", .key = "number", .right = true },
+		{ .title = "CHANNEL", .key = "number", .form = TEXT_HEX, .right = true },
 		{ .title = "PEER", .key = "peer" },
 		{ .title = "LEFT", .key = "left", .form = TEXT_AGE, .right = true },
 		{ 0 }

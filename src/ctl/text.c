@@ -1,5 +1,6 @@
 #include "ctl/text.h"
 
+#include <inttypes.h>
 #include <time.h>
 
 static bool is_control(const unsigned char *p)
@@ -66,6 +67,8 @@ static void add_integer(struct buf *out, json_int_t v, enum text_form form)
 		add_bytes(out, v);
 	else if (form == TEXT_TIME)
 		add_time(out, v);
+	else if (form == TEXT_HEX)
+		buf_printf(out, "0x%" PRIx64, (uint64_t)v);
 	else
 		buf_printf(out, "%" JSON_INTEGER_FORMAT, v);
 }

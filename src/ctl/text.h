@@ -11,6 +11,7 @@ enum text_form {
 	TEXT_AGE,   /* seconds: 42s, 3m05s, 2h10m, 4d03h */
 	TEXT_BYTES, /* 999, 12.3k, 4.0M */
 	TEXT_TIME,  /* seconds since 1970, as ISO 8601; text stays as it is */
+	TEXT_HEX,   /* 0x4001 */
 };
 
 /* UTF-8 text with control characters (C0, DEL, C1) as \xNN; line feeds too. */

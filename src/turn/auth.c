@@ -18,7 +18,8 @@ static const uint16_t algorithms[] = { STUN_ALGORITHM_SHA256, STUN_ALGORITHM_MD5
 enum { N_ALGORITHMS = sizeof(algorithms) / sizeof(algorithms[0]) };
 
 /* Many sources, mostly not their own: one entry a second, named after the first. */
-static void trace_unanswered(struct turn_server *s, const struct turn_client *c)
+static void trace_unanswered(struct turn_server *s, const struct turn_client *c, const char *code,
+			     const char *what)
 {
 	char text[ADDR_STR_BYTES];
 
@@ -26,9 +27,8 @@ static void trace_unanswered(struct turn_server *s, const struct turn_client *c)
 	if (turn_now(s) < s->drop_traced_ms + TRACE_EVERY_MS)
 		return;
 	s->drop_traced_ms = turn_now(s);
-	trace_add(s->trace, "turn.unauthenticated.limit", "[turn] unauthenticated-rate", NULL, NULL,
-		  "no answer to questions without a valid credential, the last from %s",
-		  addr_str(&c->remote, text));
+	trace_add(s->trace, code, "[turn] unauthenticated-rate", NULL, NULL,
+		  "no answer to %s, the last from %s", what, addr_str(&c->remote, text));
 }
 
 void turn_answer_unproved(const struct turn_request *q, struct stun_build *b)
@@ -42,7 +42,8 @@ void turn_answer_unproved(const struct turn_request *q, struct stun_build *b)
 	if (q->c->transport == TURN_UDP && n > q->msg.n &&
 	    !turn_unauth_limit_take(s->limit, &q->c->remote, s->conf.unauthenticated_rate,
 				    turn_now(s))) {
-		trace_unanswered(s, q->c);
+		trace_unanswered(s, q->c, "turn.unauthenticated.limit",
+				 "questions without a valid credential");
 		return;
 	}
 	s->counters.n_unauthenticated++;
@@ -146,6 +147,20 @@ static bool proves_credential(struct turn_request *q, const char **why)
 	return q->key.n > 0;
 }
 
+/* A credential costs up to TURN_MAX_KEYS keys to try, and whoever tries many guesses: a source that
+ * failed too often in the last seconds is not listened to. Its nonce was good, so nobody else can
+ * bring that upon it but who shares its address. */
+static bool guesses_too_much(const struct turn_request *q)
+{
+	struct turn_server *s = q->s;
+
+	if (!turn_unauth_limit_is_over(s->guesses, &q->c->remote, s->conf.unauthenticated_rate,
+				       turn_now(s)))
+		return false;
+	trace_unanswered(s, q->c, "turn.auth.limit", "wrong credentials of one source");
+	return true;
+}
+
 static bool refuse_unproved(const struct turn_request *q, enum stun_code code)
 {
 	uint8_t out[TURN_ANSWER_BYTES];
@@ -176,6 +191,12 @@ static bool is_our_nonce(const struct turn_request *q, const struct turn_alloc *
 	       nonce_is_of(q, nonce, key_of->client_of);
 }
 
+/* No name has a NUL (RFC 8265 4.2.2), and ours are kept as C strings. */
+static bool is_name(const struct stun_attr *user)
+{
+	return user->n < TURN_USER_BYTES && !memchr(user->p, '\0', user->n);
+}
+
 bool turn_authenticate(struct turn_request *q, const struct turn_alloc *key_of)
 {
 	struct stun_attr user, realm, nonce;
@@ -186,7 +207,7 @@ bool turn_authenticate(struct turn_request *q, const struct turn_alloc *key_of)
 		challenge(q, STUN_CODE_UNAUTHENTICATED, PHRASE_UNAUTHENTICATED);
 		return false;
 	}
-	if (!stun_attr_find(&q->msg, STUN_ATTR_USERNAME, &user) || user.n >= TURN_USER_BYTES ||
+	if (!stun_attr_find(&q->msg, STUN_ATTR_USERNAME, &user) || !is_name(&user) ||
 	    !stun_attr_find(&q->msg, STUN_ATTR_REALM, &realm) ||
 	    !stun_attr_find(&q->msg, STUN_ATTR_NONCE, &nonce) || !algorithm_of(q))
 		return refuse_unproved(q, STUN_CODE_BAD_REQUEST);
@@ -195,8 +216,14 @@ bool turn_authenticate(struct turn_request *q, const struct turn_alloc *key_of)
 		return false;
 	}
 	q->user = (struct slice){ (const char *)user.p, user.n };
-	if (proves_alloc(q, key_of) || proves_credential(q, &why))
+	if (proves_alloc(q, key_of))
 		return true;
+	if (guesses_too_much(q))
+		return false;
+	if (proves_credential(q, &why))
+		return true;
+	turn_unauth_limit_take(q->s->guesses, &q->c->remote, q->s->conf.unauthenticated_rate,
+			       turn_now(q->s));
 	trace_add(q->s->trace, "turn.auth.failed", NULL, &q->c->remote, NULL, "user %.*s: %s",
 		  SLICE_ARG(q->user), why);
 	challenge(q, STUN_CODE_UNAUTHENTICATED, PHRASE_UNAUTHENTICATED);

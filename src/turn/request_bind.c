@@ -167,7 +167,8 @@ void turn_request_channel_bind(struct turn_request *q)
 		return;
 	}
 	if (q->alloc->tcp) { /* data of TCP relays has connections of its own */
-		turn_refuse(q, STUN_CODE_FORBIDDEN);
+		turn_refuse_traced(q, STUN_CODE_FORBIDDEN, "turn.tcp.channel", "RFC 6062 4.1",
+				   "user %s: a TCP allocation has no channels", q->alloc->user);
 		return;
 	}
 	code = turn_request_peer(q, &peer_attr, &peer, &v);

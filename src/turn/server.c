@@ -22,7 +22,7 @@ static struct slice tuple_key(const struct htab_node *node)
 
 static int init_parts(struct turn_server *s)
 {
-	uint8_t key[32], seeds[3][16];
+	uint8_t key[32], seeds[4][16];
 
 	net_random(key, sizeof(key));
 	net_random(seeds, sizeof(seeds));
@@ -30,7 +30,8 @@ static int init_parts(struct turn_server *s)
 	turn_nonces_init(&s->nonces, key);
 	OPENSSL_cleanse(key, sizeof(key));
 	s->limit = turn_unauth_limit_new(seeds[0]);
-	if (!s->limit || turn_usage_init(&s->usage, seeds[1]) < 0)
+	s->guesses = turn_unauth_limit_new(seeds[3]);
+	if (!s->limit || !s->guesses || turn_usage_init(&s->usage, seeds[1]) < 0)
 		return -ENOMEM;
 	if (htab_init(&s->allocs, seeds[2], tuple_key) < 0) {
 		turn_usage_fini(&s->usage);
@@ -57,6 +58,7 @@ struct turn_server *turn_server_new(struct timerq *timers, struct conn_table *co
 	if (init_parts(s) == 0)
 		return s;
 	turn_unauth_limit_free(s->limit);
+	turn_unauth_limit_free(s->guesses);
 	turn_nonces_fini(&s->nonces);
 	free(s);
 	return NULL;
@@ -74,6 +76,7 @@ void turn_server_free(struct turn_server *s)
 	htab_fini(&s->allocs);
 	turn_usage_fini(&s->usage);
 	turn_unauth_limit_free(s->limit);
+	turn_unauth_limit_free(s->guesses);
 	turn_nonces_fini(&s->nonces);
 	for (unsigned i = 0; i < TURN_N_RELAYS; i++)
 		turn_ports_free(s->ports[i]);

@@ -42,7 +42,8 @@ struct turn_server {
 	const struct turn_credentials *credentials; /* NULL before the first configure */
 	const struct turn_peer_policy *policy;
 	struct turn_nonces nonces;
-	struct turn_unauth_limit *limit;
+	struct turn_unauth_limit *limit;   /* answers to who has proved nothing */
+	struct turn_unauth_limit *guesses; /* wrong credentials, at the same rate */
 	struct turn_usage usage;
 	struct turn_ports *ports[TURN_N_RELAYS]; /* IPv4, IPv6 */
 	struct htab allocs;			 /* every allocation, by tuple */

@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,7 @@ static void end(struct tcp_conn *k, const char *why)
 	list_del(&k->node);
 	k->alloc->n_connections--;
 	conn_end(s->conns, &k->conn, "%s", why);
+	OPENSSL_cleanse(&k->request.key, sizeof(k->request.key));
 	free(k);
 }
 
@@ -368,7 +370,9 @@ static void verb_connect(struct turn_request *q)
 	unsigned code;
 
 	if (!q->alloc || !q->alloc->tcp) {
-		turn_refuse(q, STUN_CODE_ALLOCATION_MISMATCH);
+		turn_refuse_traced(q, STUN_CODE_ALLOCATION_MISMATCH, "turn.mismatch", "RFC 6062 5.2",
+				   "user %.*s: Connect without a TCP allocation",
+				   SLICE_ARG(q->user));
 		return;
 	}
 	if (!stun_attr_find(&q->msg, STUN_ATTR_XOR_PEER_ADDRESS, &attr)) {

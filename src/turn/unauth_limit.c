@@ -38,6 +38,13 @@ static int64_t *bucket_of(struct turn_unauth_limit *l, const struct addr *from)
 	return &l->empty_ns[siphash(l->seed, key, sizeof(key)) % N_BUCKETS];
 }
 
+bool turn_unauth_limit_is_over(struct turn_unauth_limit *l, const struct addr *from, uint32_t rate,
+			       int64_t now_ms)
+{
+	return rate > 0 && *bucket_of(l, from) + 1000 * (int64_t)NS_PER_MS / rate >
+				   now_ms * NS_PER_MS + BURST_NS;
+}
+
 bool turn_unauth_limit_take(struct turn_unauth_limit *l, const struct addr *from, uint32_t rate,
 			    int64_t now_ms)
 {

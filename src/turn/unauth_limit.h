@@ -16,5 +16,8 @@ void turn_unauth_limit_free(struct turn_unauth_limit *l);
 /* rate 0: no limit. True: one answer is granted and counted. */
 bool turn_unauth_limit_take(struct turn_unauth_limit *l, const struct addr *from, uint32_t rate,
 			    int64_t now_ms);
+/* Would the next one be refused? Counts nothing. */
+bool turn_unauth_limit_is_over(struct turn_unauth_limit *l, const struct addr *from, uint32_t rate,
+			       int64_t now_ms);
 
 #endif

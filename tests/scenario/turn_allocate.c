@@ -171,6 +171,31 @@ static void unknown_attributes_are_listed(void **state)
 	assert_memory_equal(a.p, list, sizeof(list));
 }
 
+/* Third-party tokens (RFC 7635), NAT behaviour discovery (RFC 5780) and mobility (RFC 8016) are not
+ * there: 420, or no word of it, as each says for such a server. */
+static void what_extensions_ask_for(void **state)
+{
+	enum { CHANGE_REQUEST = 3, ACCESS_TOKEN = 0x1b, OTHER = 0x802c, MOBILITY_TICKET = 0x8030 };
+	struct rig *rig = *state;
+	struct stun_attr a;
+	struct guest g;
+
+	rig->conf.binding = TURN_BINDING_YES;
+	assert_int_equal(rig_configure(rig), 0);
+	guest_init(&g, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_start(&g, STUN_METHOD_BINDING);
+	assert_int_equal(guest_asks_plain(&g), 200);
+	assert_false(stun_attr_find(&g.in, OTHER, &a));
+	guest_start(&g, STUN_METHOD_BINDING);
+	guest_byte(&g, CHANGE_REQUEST, 6, 4);
+	assert_int_equal(guest_asks_plain(&g), 420);
+	guest_hello(&g);
+	assert_int_equal(ask_allocate(&g, ACCESS_TOKEN, 1, 32), 420);
+	assert_int_equal(rig->n_relays, 0);
+	assert_int_equal(ask_allocate(&g, MOBILITY_TICKET, 0, 0), 200);
+	assert_false(stun_attr_find(&g.in, MOBILITY_TICKET, &a));
+}
+
 static void families(void **state)
 {
 	struct rig *rig = *state;
@@ -562,6 +587,7 @@ int main(void)
 		TEST(a_retransmission_gets_the_same_answer),
 		TEST(what_makes_no_sense_is_refused),
 		TEST(unknown_attributes_are_listed),
+		TEST(what_extensions_ask_for),
 		TEST(families),
 		TEST(two_families_at_once),
 		TEST(ports_in_use_elsewhere_are_passed_over),

@@ -4,7 +4,10 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
+
+#include <openssl/ssl.h>
 
 #include "core/ctl.h"
 #include "core/net.h"
@@ -445,6 +448,41 @@ static void tls_is_recognised_on_the_tcp_port(void **state)
 	round_trip(state, VIA_TLS_ON_TCP_PORT);
 }
 
+/* RFC 7443. On both ports; who does not ask gets no answer to it. */
+static void tls_says_stun_turn(void **state)
+{
+	static const unsigned char asked[] = "\x02h2\x09stun.turn";
+	struct world *w = *state;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	const unsigned char *got;
+	unsigned n;
+
+	for (int i = 0; i < 4; i++) {
+		struct addr to = stream_box_addr(i % 2 ? w->port : w->tls_port);
+		struct sockaddr_storage ss;
+		socklen_t len = addr_to_sockaddr(&to, &ss);
+		int fd = socket(ss.ss_family, SOCK_STREAM, 0), result = 0;
+		SSL *ssl = SSL_new(ctx);
+
+		assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+		assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+		SSL_set_fd(ssl, fd);
+		if (i < 2)
+			SSL_set_alpn_protos(ssl, asked, sizeof(asked) - 1);
+		UNTIL_W((result = SSL_connect(ssl)) == 1 ||
+			SSL_get_error(ssl, result) != SSL_ERROR_WANT_READ);
+		assert_int_equal(result, 1);
+		SSL_get0_alpn_selected(ssl, &got, &n);
+		assert_int_equal(n, i < 2 ? 9 : 0);
+		if (n)
+			assert_memory_equal(got, "stun.turn", 9);
+		SSL_free(ssl);
+		close(fd);
+	}
+	SSL_CTX_free(ctx);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
+}
+
 static void a_stream_that_ends_ends_its_allocation(void **state)
 {
 	struct world *w = *state;
@@ -472,7 +510,7 @@ static void a_connection_closes_by_id(void **state)
 }
 
 /* Row 12: slow and garbage TCP clients. */
-static void row12_garbage_is_closed(void **state)
+static void fault28_garbage_is_closed(void **state)
 {
 	static const char *const garbage[] = { "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 					       "\x80\x80\x80\x80", "\x7f\xff\xff\xff" };
@@ -489,7 +527,7 @@ static void row12_garbage_is_closed(void **state)
 	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
 }
 
-static void row12_a_trickling_client_is_served(void **state)
+static void fault28_a_trickling_client_is_served(void **state)
 {
 	struct world *w = *state;
 	struct client c;
@@ -512,7 +550,7 @@ static void row12_a_trickling_client_is_served(void **state)
 	client_close(&c);
 }
 
-static void row12_silence_without_an_allocation_ends(void **state)
+static void fault28_silence_without_an_allocation_ends(void **state)
 {
 	struct world *w = *state;
 	struct client idle, busy;
@@ -818,11 +856,12 @@ int main(void)
 		TEST(tcp_round_trip),
 		TEST(tls_round_trip),
 		TEST(tls_is_recognised_on_the_tcp_port),
+		TEST(tls_says_stun_turn),
 		TEST(a_stream_that_ends_ends_its_allocation),
 		TEST(a_connection_closes_by_id),
-		TEST(row12_garbage_is_closed),
-		TEST(row12_a_trickling_client_is_served),
-		TEST(row12_silence_without_an_allocation_ends),
+		TEST(fault28_garbage_is_closed),
+		TEST(fault28_a_trickling_client_is_served),
+		TEST(fault28_silence_without_an_allocation_ends),
 		TEST(many_frames_at_once),
 		TEST(a_client_that_does_not_read_loses_packets),
 		TEST(a_reload_keeps_what_stays),

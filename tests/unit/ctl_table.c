@@ -40,6 +40,7 @@ static void values(void **state)
 
 static void ages(void **state)
 {
+	value_is("16385", TEXT_HEX, "0x4001");
 	value_is("0", TEXT_AGE, "0s");
 	value_is("59", TEXT_AGE, "59s");
 	value_is("60", TEXT_AGE, "1m00s");
