@@ -4,7 +4,7 @@
  * libevent 2.1 offers no hook between its poll and its callbacks, and without one the callbacks
  * would see the time from before the wait: a timer armed in the first callback after 20 quiet
  * seconds would be 20 s early, and the length of a turn could not be told from the wait. So the
- * wait is ours: poll() on libevent's own epoll descriptor, then the clock, then a libevent pass
+ * wait is ours: on libevent's own epoll descriptor, then the clock, then a libevent pass
  * that does not block. libevent's own timeouts (bufferevents, evhttp) are looked at in each pass;
  * as nobody can ask libevent for the nearest one, no wait is longer than LIBEVENT_TICK_MS. They are
  * meant for idle and handshake limits of seconds; what must be exact uses the timer queue.
@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -176,7 +175,7 @@ int64_t loop_now_ms(const struct loop *l)
 	return l->timers.now_ms;
 }
 
-/* How long the next poll may sleep. */
+/* How long the next wait may last. */
 static int wait_ms(struct loop *l, int64_t max_wait_ms)
 {
 	int64_t next = timerq_next(&l->timers);
@@ -205,11 +204,13 @@ static void count_turn(struct loop *l, int64_t took_us)
 
 int loop_once(struct loop *l, int64_t max_wait_ms)
 {
-	struct pollfd pfd = { .fd = l->epoll_fd, .events = POLLIN };
+	struct epoll_event seen;
 	int wait = wait_ms(l, max_wait_ms);
 	int64_t start_us;
 
-	if (wait > 0 && poll(&pfd, 1, wait) < 0 && errno != EINTR)
+	/* Says that there is something, and takes nothing away: libevent's events are level-triggered
+	 * (no EV_ET in this program). Half of what poll() on the epoll descriptor costs. */
+	if (wait > 0 && epoll_wait(l->epoll_fd, &seen, 1, wait) < 0 && errno != EINTR)
 		return -errno;
 	start_us = monotonic_us();
 	timerq_set_now(&l->timers, start_us / 1000);

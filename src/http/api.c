@@ -221,8 +221,12 @@ static void on_request(void *arg, struct http_exchange *ex)
 {
 	struct api *a = arg;
 	const struct http_field *f = http_find(http_exchange_head(ex), HTTP_F_AUTHORIZATION);
+	struct conn *c = http_exchange_conn(ex);
 	struct api_job *j = calloc(1, sizeof(*j));
+	const char *why;
 
+	/* Who the request before was is not who this one is. */
+	c->user[0] = '\0';
 	if (!j) {
 		http_reply_error(ex, 503, SLICE("Retry-After: 1\r\n"), "out of memory");
 		return;
@@ -230,13 +234,18 @@ static void on_request(void *arg, struct http_exchange *ex)
 	j->api = a;
 	j->ex = ex;
 	http_exchange_set_arg(ex, j);
+	/* The settings may be others than when this connection was let in. */
+	why = api_why_not(a, &c->remote);
+	if (why) {
+		refuse(j, 403, NO_STORE, "%s", why);
+		return;
+	}
 	if (!f) {
 		refuse(j, 401, CHALLENGE NO_STORE, "no credentials");
 		return;
 	}
 	if (a->signin)
-		j->signin_id = a->signin->admin(a->signin_self, f->value,
-						&http_exchange_conn(ex)->remote, on_admin, j);
+		j->signin_id = a->signin->admin(a->signin_self, f->value, &c->remote, on_admin, j);
 	if (!j->signin_id)
 		refuse(j, 503, NO_STORE "Retry-After: 1\r\n",
 		       "credentials cannot be checked at the moment");

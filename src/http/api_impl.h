@@ -32,6 +32,9 @@ struct api {
 	uint64_t n_denied, n_foreign;
 };
 
+/* api_listen.c: why nobody, or not this address, may ask by the settings of now; NULL: it may. */
+const char *api_why_not(const struct api *a, const struct addr *from);
+
 /* api.c */
 extern const struct http_engine_ops api_engine_ops;
 extern const struct api_ops api_service_ops;

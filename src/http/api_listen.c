@@ -61,14 +61,21 @@ const struct conf_section api_section = {
 
 /* --- connections --- */
 
-static bool may_connect(const struct api *a, const struct addr *from)
+static bool is_on(const struct api_conf *c)
+{
+	return c->tls && c->tls[0];
+}
+
+const char *api_why_not(const struct api *a, const struct addr *from)
 {
 	const struct conf_prefixes *p = &a->conf->from;
 
+	if (!is_on(a->conf))
+		return "[api] is off";
 	for (size_t i = 0; i < p->n; i++)
 		if (addr_in_prefix(from, &p->v[i]))
-			return true;
-	return p->n == 0;
+			return NULL;
+	return p->n ? "[api] from: this address may not connect" : NULL;
 }
 
 void api_take(struct api *a, struct stream *s)
@@ -79,15 +86,15 @@ void api_take(struct api *a, struct stream *s)
 			     .remote = s->remote,
 			     .parent = s->conn_id,
 			     .zone = "api" };
+	const char *why = api_why_not(a, &s->remote);
 
-	if (may_connect(a, &s->remote)) {
+	if (!why) {
 		http_front_new(a->engine, s, &like);
 		return;
 	}
 	a->n_foreign++;
-	trace_add(a->env->trace, "http.api.from", "[api] from", &like.remote, NULL,
-		  "this address may not connect");
-	conn_refused(a->env->conns, &like, "[api] from: this address may not connect");
+	trace_add(a->env->trace, "http.api.from", "[api] from", &like.remote, NULL, "%s", why);
+	conn_refused(a->env->conns, &like, "%s", why);
 	stream_abort(s);
 }
 
@@ -142,11 +149,6 @@ static int listen_at(struct api *a, const struct addr *local, struct buf *errors
 		return 0;
 	buf_printf(errors, "[api] %s: %s\n", addr_str(local, text), strerror(-error));
 	return error;
-}
-
-static bool is_on(const struct api_conf *c)
-{
-	return c->tls && c->tls[0];
 }
 
 /* Those that are not among the n of keep are closed. */

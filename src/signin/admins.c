@@ -219,7 +219,8 @@ void signin_admins_configure(struct signin_admins *a, const struct admin_setting
 							 .cache_entries = ADMIN_CACHE_ENTRIES,
 							 .user_failures = s->user_failures,
 							 .timeout_ms = s->timeout_ms,
-							 .max_checks = s->max_checks });
+							 .max_checks = s->max_checks,
+							 .by_source = true });
 	a->source_failures = s->source_failures;
 }
 

@@ -39,7 +39,8 @@ struct waiter {
 	uint64_t id;   /* 0: cancelled */
 	void *request; /* the caller's */
 	struct rate_key user, user_source, user_anywhere;
-	bool entered; /* counted in at the penalties */
+	bool entered;		   /* counted in at the penalties */
+	enum rate_outcome outcome; /* in a->ready */
 	/* In a->ready: the result waits for the end of the caller's function. */
 	struct timer timer;
 	struct auth_result result;
@@ -55,9 +56,10 @@ struct authenticator {
 	void *arg;
 	struct auth_settings settings;
 	struct cred_cache *cache;
-	struct rate *rates;	/* good sign-ins by user */
-	struct rate *penalties; /* failures by user and source */
-	struct htab checks;	/* by tag */
+	struct cred_cache *known; /* by_source: were good at all lately */
+	struct rate *rates;	  /* good sign-ins by user */
+	struct rate *penalties;	  /* failures by user and source */
+	struct htab checks;	  /* by tag */
 	struct list ready;
 	struct idtab ids;
 	struct timer sweep;
@@ -81,6 +83,7 @@ static void on_sweep(void *arg)
 	struct authenticator *a = arg;
 
 	cred_cache_sweep(a->cache, now_of(a));
+	cred_cache_sweep(a->known, now_of(a));
 	timer_start(a->timers, &a->sweep, a->settings.cache_cleanup_ms);
 }
 
@@ -101,9 +104,10 @@ struct authenticator *authenticator_new(struct timerq *timers, const uint8_t ran
 	idtab_init(&a->ids, AUTH_MAX_WAITERS);
 	timer_init(&a->sweep, on_sweep, a);
 	a->cache = cred_cache_new(random);
+	a->known = cred_cache_new(random); /* asked by tags of the other */
 	a->rates = rate_new(random + KEY_BYTES, MAX_RATE_ENTRIES);
 	a->penalties = rate_new(random + KEY_BYTES + SEED_BYTES, MAX_RATE_ENTRIES);
-	if (a->cache && a->rates && a->penalties &&
+	if (a->cache && a->known && a->rates && a->penalties &&
 	    htab_init(&a->checks, random + KEY_BYTES, check_key) == 0)
 		return a;
 	authenticator_free(a);
@@ -158,6 +162,7 @@ void authenticator_free(struct authenticator *a)
 	htab_fini(&a->checks);
 	idtab_fini(&a->ids);
 	cred_cache_free(a->cache);
+	cred_cache_free(a->known);
 	rate_free(a->rates);
 	rate_free(a->penalties);
 	free(a);
@@ -167,6 +172,7 @@ void authenticator_configure(struct authenticator *a, const struct auth_settings
 {
 	a->settings = *s;
 	cred_cache_configure(a->cache, s->cache_entries, s->cache_life_ms);
+	cred_cache_configure(a->known, s->by_source ? s->cache_entries : 0, AUTH_KNOWN_MS);
 	timer_start(a->timers, &a->sweep, s->cache_cleanup_ms);
 }
 
@@ -206,14 +212,15 @@ static void on_ready(void *arg)
 	memcpy(tag, w->tag, sizeof(tag));
 	r.cred = &cred;
 	r.tag = tag;
-	conclude(w, r.status == SIGNIN_OK ? RATE_GOOD : RATE_NEITHER, &r);
+	conclude(w, w->outcome, &r);
 	signin_credentials_wipe(&cred);
 }
 
 /* Gives r when the caller has returned. */
-static void defer(struct waiter *w, const struct auth_result *r)
+static void defer(struct waiter *w, const struct auth_result *r, enum rate_outcome outcome)
 {
 	w->result = *r;
+	w->outcome = outcome;
 	list_add_tail(&w->a->ready, &w->node);
 	timer_start(w->a->timers, &w->timer, 0);
 }
@@ -270,6 +277,7 @@ static void on_answer(void *arg, enum auth_answer answer, const char *why)
 	} else if (answer == AUTH_NO) {
 		a->stats.n_no++;
 		cred_cache_drop(a->cache, c->tag);
+		cred_cache_drop(a->known, c->tag);
 		a->ops->refused(a->arg, &c->cred, c->tag);
 		c->state = CHECK_HELD;
 		timer_start(a->timers, &c->timer,
@@ -278,6 +286,8 @@ static void on_answer(void *arg, enum auth_answer answer, const char *why)
 		a->stats.n_yes++;
 		if (!c->outdated)
 			cred_cache_put(a->cache, c->tag, now_of(a));
+		if (!c->outdated && a->settings.by_source)
+			cred_cache_put(a->known, c->tag, now_of(a));
 		finish(c, RATE_GOOD, &ok);
 	}
 }
@@ -320,7 +330,7 @@ uint64_t authenticator_answer(struct authenticator *a, const struct auth_result 
 
 	if (!w)
 		return 0;
-	defer(w, r);
+	defer(w, r, RATE_NEITHER);
 	return w->id;
 }
 
@@ -446,7 +456,18 @@ static void take_cached(struct waiter *w, const struct signin_credentials *cred,
 	w->entered = false;
 	w->cred = *cred;
 	memcpy(w->tag, tag, CRED_TAG_BYTES);
-	defer(w, &r);
+	defer(w, &r, RATE_GOOD);
+}
+
+/* Both are keyed: nobody can choose a source and credentials that collide. */
+static void tag_of(const struct waiter *w, const struct signin_credentials *cred,
+		   uint8_t tag[CRED_TAG_BYTES])
+{
+	const uint8_t *source = (const uint8_t *)&w->user_source;
+
+	cred_cache_tag(w->a->cache, cred, tag);
+	for (size_t i = 0; w->a->settings.by_source && i < sizeof(w->user_source); i++)
+		tag[i] ^= source[i];
 }
 
 uint64_t authenticator_start(struct authenticator *a, const struct signin_credentials *cred,
@@ -463,23 +484,23 @@ uint64_t authenticator_start(struct authenticator *a, const struct signin_creden
 	w->user = rate_key_of(a->rates, domain, user, NULL);
 	w->user_source = rate_key_of(a->penalties, domain, user, from);
 	w->user_anywhere = rate_key_of(a->penalties, domain, user, NULL);
-	cred_cache_tag(a->cache, cred, tag);
+	tag_of(w, cred, tag);
 	c = running(a, tag);
 	if (!within_rate(w, &r)) {
-		defer(w, &r);
+		defer(w, &r, RATE_NEITHER);
 	} else if (c && is_same_try(c, w)) {
 		a->stats.n_joined++;
 		list_add_tail(&c->waiters, &w->node);
 	} else if (!within_penalty(w, &r)) {
-		defer(w, &r);
+		defer(w, &r, RATE_NEITHER);
 	} else if (cred_cache_has(a->cache, tag, now_of(a))) {
 		take_cached(w, cred, tag);
-	} else if (!within_failures(w, &r)) {
-		defer(w, &r);
+	} else if (!cred_cache_has(a->known, tag, now_of(a)) && !within_failures(w, &r)) {
+		defer(w, &r, a->settings.by_source ? RATE_BAD : RATE_NEITHER);
 	} else if ((c = obtain_check(a, cred, tag, &r))) {
 		list_add_tail(&c->waiters, &w->node);
 	} else {
-		defer(w, &r);
+		defer(w, &r, RATE_NEITHER);
 	}
 	return w->id;
 }
@@ -506,6 +527,7 @@ void authenticator_distrust(struct authenticator *a, const struct signin_credent
 void authenticator_forget(struct authenticator *a)
 {
 	cred_cache_clear(a->cache);
+	cred_cache_clear(a->known);
 	HTAB_FOREACH_SAFE (n, &a->checks)
 		CONTAINER_OF(n, struct check, node)->outdated = true;
 }

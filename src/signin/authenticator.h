@@ -17,6 +17,7 @@
 
 #define AUTH_DENIAL_STEP_MS 500
 #define AUTH_MAX_WAITERS    4096
+#define AUTH_KNOWN_MS	    (24 * 3600 * 1000)
 
 enum auth_answer { AUTH_YES, AUTH_NO, AUTH_FAILED };
 /* why: for logs. */
@@ -56,6 +57,12 @@ struct auth_settings {
 	/* Wrong passwords of a user from wherever: then only what the cache knows gets in. A source
 	 * is what the edge says it is, and an edge may lie. */
 	struct rate_limit user_failures;
+	/* Sources are known for sure: what was found good is so from the same source only, for
+	 * AUTH_KNOWN_MS user_failures do not stop it there, and who is stopped by them is slowed
+	 * down like after a wrong password. Otherwise guesses from anywhere were compared with the
+	 * cache for nothing, and a program that signs in all day would be locked out by strangers.
+	 */
+	bool by_source;
 	uint32_t timeout_ms;
 	uint32_t max_checks;
 };

@@ -100,7 +100,7 @@ int turn_alloc_enter(struct turn_alloc *a)
 	a->conn.local = a->relays[0].relayed;
 	err = conn_add(a->server->conns, &a->conn);
 	if (err < 0)
-		return err;
+		return err == -ENOSPC ? -EMLINK : err; /* not to be mistaken for "no port" */
 	htab_add(&a->server->allocs, &a->node);
 	if (a->client_of != &a->client)
 		a->client_of->alloc = a;
@@ -265,6 +265,10 @@ void turn_alloc_recheck(struct turn_alloc *a)
 			turn_alloc_end(a, "the relay address is not ours any more", false);
 			return;
 		}
+	}
+	if (a->tcp && !a->server->conf.tcp_relays) {
+		turn_alloc_end(a, "[turn] tcp-relays = no", false);
+		return;
 	}
 	recheck_peers(a);
 	if (a->tcp && a->server->tcp)

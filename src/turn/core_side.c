@@ -61,8 +61,8 @@ static json_t *secret_item(const struct turn_core *t, const struct turn_mint_sec
 	buf_init(&text, 4 * sizeof(s->secret));
 	base64_encode(&text, s->secret, sizeof(s->secret));
 	if (!text.failed)
-		item = json_pack("{s:s%,s:I}", "secret", text.p, text.n, "until",
-				 (json_int_t)(t->w.wall_s() + left_s));
+		item = json_pack("{s:s%,s:I}", "secret", text.p, text.n, "left",
+				 (json_int_t)left_s);
 	if (text.p)
 		OPENSSL_cleanse(text.p, text.n);
 	buf_fini(&text);

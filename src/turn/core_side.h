@@ -12,7 +12,7 @@
 #include "core/ctl.h"
 #include "core/module.h"
 
-#define TURN_TABLE_SECRETS    "turn-secrets" /* C -> E: id -> {"secret": base64, "until": s} */
+#define TURN_TABLE_SECRETS    "turn-secrets" /* C -> E: id -> {"secret": base64, "left": s} */
 #define TURN_TABLE_SERVER     "turn"	     /* E -> C: "server" -> {host, realm, udp, tcp, tls} */
 #define TURN_SERVER_KEY	      "server"
 #define TURN_CREDENTIALS_PATH "/api/v1/turn/credentials"

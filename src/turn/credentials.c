@@ -277,8 +277,22 @@ static const struct user *find_user(const struct turn_credentials *c, struct sli
 	return node ? CONTAINER_OF(node, const struct user, node) : NULL;
 }
 
-/* Keys by the secrets of those clocks for which the time is not over. The newest first: they are
- * the likely ones. */
+/* The configured one always; then the newest first: they are the likely ones. */
+static const struct secret *secret_by_turn(const struct turn_credentials *c, size_t turn)
+{
+	size_t own = 0;
+
+	while (own < c->n_secrets && c->secrets[own].owner != 0)
+		own++;
+	if (own == c->n_secrets)
+		return &c->secrets[c->n_secrets - 1 - turn];
+	if (turn == 0)
+		return &c->secrets[own];
+	turn = c->n_secrets - turn;
+	return &c->secrets[turn > own ? turn : turn - 1];
+}
+
+/* Keys by the secrets of those clocks for which the time is not over. */
 static void add_timed(const struct turn_credentials *c, struct slice user, bool sha256,
 		      int64_t wall_s, uint32_t tolerance_s, struct turn_key out[TURN_MAX_KEYS],
 		      size_t *n)
@@ -290,8 +304,8 @@ static void add_timed(const struct turn_credentials *c, struct slice user, bool 
 		snprintf(c->why, WHY_BYTES, "unknown user");
 		return;
 	}
-	for (size_t i = c->n_secrets; i-- > 0 && *n < TURN_MAX_KEYS;) {
-		const struct secret *s = &c->secrets[i];
+	for (size_t i = 0; i < c->n_secrets && *n < TURN_MAX_KEYS; i++) {
+		const struct secret *s = secret_by_turn(c, i);
 		int64_t now_s = wall_s + s->skew_ms / 1000;
 		char password[PASSWORD_BYTES];
 

@@ -112,6 +112,12 @@ static void read_host_addresses(struct turn_edge *e)
 		log_warn(e->env->log, "turn.addresses", "reason=\"%s\"", strerror(-error));
 		return;
 	}
+	/* What is not looked at is not denied to peers as an address of ours. */
+	if (n > TURN_MAX_OWN)
+		log_warn(e->env->log, "turn.addresses",
+			 "reason=\"this host has %zu addresses, %d are known: put the others into "
+			 "[turn] deny-peers\"",
+			 n, TURN_MAX_OWN);
 	e->n_host = n < TURN_MAX_OWN ? n : TURN_MAX_OWN;
 	memcpy(e->own, all, e->n_host * sizeof(*all));
 	free(all);
@@ -395,7 +401,7 @@ static void look(void *arg)
 
 	timer_start(loop_timers(e->env->loop), &e->look_timer, LOOK_MS);
 	if (e->tunnel)
-		turn_edge_secrets_look(e, wall_s(NULL));
+		turn_edge_secrets_look(e, now_ms(e));
 	if (!e->server)
 		return;
 	look_at_limits(e);
@@ -503,7 +509,7 @@ void turn_edge_status(const struct turn_edge *e, json_t *out)
 	struct udp_stats u = { 0 };
 
 	if (e->server)
-		s = turn_server_stats(e->server);
+		s = turn_server_stats_all(e->server);
 	if (e->pool)
 		u = udp_pool_stats(e->pool);
 	json_object_set_new(out, "enabled", json_boolean(e->conf->enabled));

@@ -20,9 +20,11 @@
 #include "turnpike/turn.h"
 
 enum {
-	TURN_MAX_OWN = 256,	  /* addresses of this host that are looked at */
-	TURN_MAX_LISTENERS = 512, /* sockets */
-	TURN_C_SECRET_BYTES = 64, /* C makes 32 */
+	TURN_MAX_OWN = 256,		       /* addresses of this host that are looked at */
+	TURN_MAX_LISTENERS = 512,	       /* sockets */
+	TURN_C_SECRET_BYTES = 64,	       /* C makes 32 */
+	TURN_SECRETS_OF_C = 8,		       /* C makes three at most */
+	TURN_C_SECRETS = TURN_MAX_SECRETS - 1, /* of all C; one place is for [turn] secret */
 };
 
 struct turn_edge;
@@ -33,8 +35,8 @@ struct turn_edge_secret {
 	char id[TURN_SECRET_ID_BYTES];
 	uint8_t secret[TURN_C_SECRET_BYTES];
 	uint8_t n;
-	int64_t until_s; /* by C's clock */
-	int64_t skew_ms; /* that it was entered with */
+	int64_t until_ms; /* monotonic */
+	int64_t skew_ms;  /* that it was entered with */
 };
 
 struct turn_edge {
@@ -44,7 +46,7 @@ struct turn_edge {
 	const struct tunnel_ops *tunnel; /* NULL: none */
 	void *tunnel_self;
 	struct turn_credentials *credentials;
-	struct turn_edge_secret secrets[TURN_MAX_SECRETS];
+	struct turn_edge_secret secrets[TURN_C_SECRETS];
 	struct udp_pool *pool;	    /* NULL until it is first turned on */
 	struct turn_server *server; /* NULL: off */
 	struct turn_server_conf server_conf;
@@ -82,8 +84,8 @@ extern const struct turn_ops turn_edge_service; /* self: struct turn_edge */
 /* --- edge_secrets.c --- */
 /* Subscribes to "turn-secrets". 0 or what the tunnel said. */
 int turn_edge_secrets_start(struct turn_edge *e);
-/* Drops what is over and follows the clock of each C. wall_s: now. */
-void turn_edge_secrets_look(struct turn_edge *e, int64_t wall_s);
+/* Drops what is over and follows the clock of each C. now_ms: monotonic. */
+void turn_edge_secrets_look(struct turn_edge *e, int64_t now_ms);
 
 /* --- listen.c --- */
 /* Opens what the settings ask for and closes the rest. The first error, with all in errors; what

@@ -1,4 +1,6 @@
 /* What there is at the moment: `turnpikectl turn`, metrics. */
+#include <string.h>
+
 #include "base/buf.h"
 #include "turn/server_impl.h"
 
@@ -9,14 +11,6 @@ struct turn_server_stats turn_server_stats(const struct turn_server *s)
 
 	out.n_allocations = (uint32_t)s->allocs.n;
 	out.n_users = (uint32_t)s->usage.users.n;
-	HTAB_FOREACH (it, &s->allocs) {
-		const struct turn_alloc *a = CONTAINER_OF(it, const struct turn_alloc, node);
-
-		for (uint16_t i = 0; i < a->n_permissions; i++)
-			out.n_permissions += now < a->permissions[i].expires_ms;
-		for (uint16_t i = 0; i < a->n_channels; i++)
-			out.n_channels += turn_channel_lives(&a->channels[i], now);
-	}
 	for (unsigned i = 0; i < TURN_N_RELAYS; i++) {
 		uint32_t used = s->ports[i] ? turn_ports_n_used(s->ports[i], now) : 0;
 
@@ -24,6 +18,22 @@ struct turn_server_stats turn_server_stats(const struct turn_server *s)
 			out.n_ports_used = used;
 			out.n_ports = turn_ports_n(s->ports[i]);
 		}
+	}
+	return out;
+}
+
+struct turn_server_stats turn_server_stats_all(const struct turn_server *s)
+{
+	struct turn_server_stats out = turn_server_stats(s);
+	int64_t now = turn_now(s);
+
+	HTAB_FOREACH (it, &s->allocs) {
+		const struct turn_alloc *a = CONTAINER_OF(it, const struct turn_alloc, node);
+
+		for (uint16_t i = 0; i < a->n_permissions; i++)
+			out.n_permissions += now < a->permissions[i].expires_ms;
+		for (uint16_t i = 0; i < a->n_channels; i++)
+			out.n_channels += turn_channel_lives(&a->channels[i], now);
 	}
 	return out;
 }
@@ -123,6 +133,15 @@ static json_t *user_json(const struct turn_alloc *a)
 	return out;
 }
 
+static bool is_of_user(const struct turn_alloc *a, const char *user)
+{
+	json_t *shown = user ? user_json(a) : NULL;
+	bool is = !user || (shown && strcmp(json_string_value(shown), user) == 0);
+
+	json_decref(shown);
+	return is;
+}
+
 static json_t *alloc_json(const struct turn_alloc *a)
 {
 	json_t *out = json_object();
@@ -143,12 +162,15 @@ static json_t *alloc_json(const struct turn_alloc *a)
 	return out;
 }
 
-json_t *turn_server_json(const struct turn_server *s)
+json_t *turn_server_json(const struct turn_server *s, uint64_t conn_id, const char *user)
 {
 	json_t *list = json_array();
 
-	HTAB_FOREACH (it, &s->allocs)
-		json_array_append_new(list,
-				      alloc_json(CONTAINER_OF(it, const struct turn_alloc, node)));
+	HTAB_FOREACH (it, &s->allocs) {
+		const struct turn_alloc *a = CONTAINER_OF(it, const struct turn_alloc, node);
+
+		if ((!conn_id || a->conn.id == conn_id) && is_of_user(a, user))
+			json_array_append_new(list, alloc_json(a));
+	}
 	return list;
 }

@@ -190,6 +190,11 @@ void turn_server_peer_input(struct turn_server *s, struct turn_relay *r, struct 
 	struct turn_channel *ch = turn_channel_by_wire(a, &pkt->from);
 	struct addr named;
 
+	/* Nothing can be sent there, and as a peer port 0 means any port. */
+	if (pkt->from.port == 0) {
+		no_permission(a);
+		return;
+	}
 	if (ch && channel_permitted(a, ch)) {
 		if (affords(a, pkt->n))
 			channel_data(a, ch, pkt);

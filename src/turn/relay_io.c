@@ -56,6 +56,8 @@ static int open_tcp(struct turn_edge *e, struct turn_relay *r)
 	int error = 0;
 
 	r->io = stream_listener_new(e->env, &c, &error);
+	if (error == -ENOSPC) /* the connection table, not a port */
+		error = -EMLINK;
 	return r->io ? 0 : error;
 }
 

@@ -306,6 +306,12 @@ static void refuse_making(const struct turn_request *q, int err)
 				   "no port can be reserved for user %.*s: too many are",
 				   SLICE_ARG(q->user));
 		return;
+	case -EMLINK:
+		turn_refuse_traced(q, STUN_CODE_INSUFFICIENT_CAPACITY, "turn.capacity",
+				   "[system] max-connections",
+				   "no allocation for user %.*s: the connection table is full",
+				   SLICE_ARG(q->user));
+		return;
 	case -ENOSPC:
 	case -EADDRINUSE:
 		turn_refuse_traced(q, STUN_CODE_INSUFFICIENT_CAPACITY, "turn.capacity",

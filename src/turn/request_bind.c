@@ -65,13 +65,16 @@ static unsigned prepare_all(const struct turn_request *q, int *err)
 	while (stun_attr_next(&q->msg, &a)) {
 		if (a.type != STUN_ATTR_XOR_PEER_ADDRESS)
 			continue;
+		/* The same one over and over is work too: a frame has room for 5,000 of them. */
+		*err = n++ < q->s->conf.max_permissions ? 0 : -ENOSPC;
+		if (*err < 0)
+			return STUN_CODE_INSUFFICIENT_CAPACITY;
 		code = peer_ip(q, &a, &peer, &v);
 		if (code)
 			return code;
 		*err = turn_permission_prepare(q->alloc, &peer);
 		if (*err < 0)
 			return STUN_CODE_INSUFFICIENT_CAPACITY;
-		n++;
 	}
 	return n > 0 ? 0 : STUN_CODE_BAD_REQUEST;
 }
@@ -167,7 +170,7 @@ void turn_request_channel_bind(struct turn_request *q)
 		return;
 	}
 	if (q->alloc->tcp) { /* data of TCP relays has connections of its own */
-		turn_refuse_traced(q, STUN_CODE_FORBIDDEN, "turn.tcp.channel", "RFC 6062 4.1",
+		turn_refuse_traced(q, STUN_CODE_FORBIDDEN, "turn.tcp.channel", "RFC 6062",
 				   "user %s: a TCP allocation has no channels", q->alloc->user);
 		return;
 	}

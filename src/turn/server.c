@@ -107,14 +107,15 @@ int turn_server_configure(struct turn_server *s, const struct turn_server_conf *
 {
 	int err = set_ports(s, conf->first_port, conf->last_port);
 
-	if (err < 0)
+	if (err == -EINVAL || !s->ports[0] || !s->ports[1])
 		return err;
+	/* Without memory for the ports too: what was borrowed before is about to go. */
 	s->conf = *conf;
 	s->credentials = credentials;
 	s->policy = policy;
 	HTAB_FOREACH_SAFE (it, &s->allocs)
 		turn_alloc_recheck(CONTAINER_OF(it, struct turn_alloc, node));
-	return 0;
+	return err;
 }
 
 void turn_server_drain(struct turn_server *s)
@@ -124,6 +125,8 @@ void turn_server_drain(struct turn_server *s)
 
 void turn_server_client_gone(struct turn_server *s, struct turn_client *c, const char *why)
 {
+	if (s->tcp)
+		s->tcp->client_gone(s, c);
 	if (c->alloc)
 		turn_alloc_end(c->alloc, why, true);
 }

@@ -95,7 +95,9 @@ struct turn_server *turn_server_new(struct timerq *timers, struct conn_table *co
 void turn_server_free(struct turn_server *s);
 /* conf, credentials and policy are borrowed until the next call. Ends allocations of static users
  * who are gone or have another password, permissions and channels whose peers are denied now, and
- * allocations whose relay address is not ours any more. -EINVAL: a port range that is none. */
+ * allocations whose relay address is not ours any more, or that are for TCP where tcp_relays is off
+ * now. -EINVAL: a port range that is none, nothing changed. -ENOMEM: all but the port range holds
+ * from now on; the first time nothing does. */
 int turn_server_configure(struct turn_server *s, const struct turn_server_conf *conf,
 			  const struct turn_credentials *credentials,
 			  const struct turn_peer_policy *policy);
@@ -121,11 +123,14 @@ struct turn_server_stats {
 	uint64_t n_allocated, n_refused, n_unauthenticated, n_unanswered;
 	uint64_t n_to_peer, n_to_client, n_no_permission, n_over_bandwidth, n_bad;
 };
+/* Without n_permissions and n_channels, for which every allocation is looked at: _all. */
 struct turn_server_stats turn_server_stats(const struct turn_server *s);
-/* Every allocation for `turnpikectl turn`: an array of objects with id, client, transport, user,
+struct turn_server_stats turn_server_stats_all(const struct turn_server *s);
+/* Allocations for `turnpikectl turn`, all or the one whose connection has the id (0: all) and those
+ * of a user as listings show it (NULL: all): an array of objects with id, client, transport, user,
  * relay ("udp", "tcp"), relayed (addresses), left (seconds), permissions (peer, left), channels
  * (number, peer, left), rx_* (from the client) and tx_* (to it) packets and bytes, dropped and of
  * these no_permission and over_bandwidth; "connections" for TCP relays. New reference. */
-json_t *turn_server_json(const struct turn_server *s);
+json_t *turn_server_json(const struct turn_server *s, uint64_t conn_id, const char *user);
 
 #endif

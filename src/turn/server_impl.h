@@ -22,6 +22,8 @@ struct turn_tcp_verbs {
 	void (*connection_bind)(struct turn_request *q);
 	/* The allocation of the CONNECTION-ID of a ConnectionBind, or NULL: its key answers. */
 	struct turn_alloc *(*owner)(struct turn_server *s, const struct stun_msg *m);
+	/* The stream of a client is gone: it takes no connection any more. */
+	void (*client_gone)(struct turn_server *s, const struct turn_client *c);
 	/* The allocation ends: everything on a->connections goes. */
 	void (*ended)(struct turn_alloc *a, const char *why);
 	/* Permissions changed (policy, expiry is not told): connections without one may go. */
@@ -107,7 +109,7 @@ void turn_answer_unproved(const struct turn_request *q, struct stun_build *b);
 struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_client *c);
 /* One of an authenticated request, without relays, in no table. NULL without memory. */
 struct turn_alloc *turn_alloc_new(const struct turn_request *q);
-/* With its relays and its use: into both tables. 0; -ENOSPC: the connection table is full. */
+/* With its relays and its use: into both tables. 0; -EMLINK: the connection table is full. */
 int turn_alloc_enter(struct turn_alloc *a);
 /* One that was not entered. */
 void turn_alloc_free(struct turn_alloc *a);

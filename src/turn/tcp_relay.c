@@ -515,6 +515,16 @@ void turn_server_peer_connected(struct turn_server *s, struct turn_relay *r, str
 
 /* --- what the machine asks --- */
 
+static void verb_client_gone(struct turn_server *s, const struct turn_client *c)
+{
+	struct tcp_relays *t = s->tcp_state;
+
+	if (!t->bound || t->bound->bound_for != c)
+		return;
+	t->bound->bound_for = NULL;
+	t->bound = NULL;
+}
+
 static void verb_ended(struct turn_alloc *a, const char *why)
 {
 	LIST_FOREACH_SAFE (it, &a->connections) {
@@ -573,6 +583,7 @@ static const struct turn_tcp_verbs verbs = {
 	.connect = verb_connect,
 	.connection_bind = verb_bind,
 	.owner = verb_owner,
+	.client_gone = verb_client_gone,
 	.ended = verb_ended,
 	.recheck = verb_recheck,
 	.json = verb_json,

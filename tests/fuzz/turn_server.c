@@ -232,8 +232,8 @@ static void step(struct rig *rig, struct guest *guests, struct input *in)
 		close_one(rig, g, in);
 		break;
 	case 13:
-		json_decref(turn_server_json(rig->s));
-		turn_server_stats(rig->s);
+		json_decref(turn_server_json(rig->s, 0, NULL));
+		turn_server_stats_all(rig->s);
 		break;
 	case 14:
 		rig->n_in_use = byte(in);

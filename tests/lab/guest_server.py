@@ -31,13 +31,15 @@ class GuestServer:
 class GuestCall:
     """status is the final answer; media the (host, port) that the other side wants RTP at."""
 
-    def __init__(self, guest, server, callee, media, tls=None, direction="sendrecv", deadline_s=15.0):
+    def __init__(self, guest, server, callee, media, tls=None, direction="sendrecv", deadline_s=15.0,
+                 lines=()):
         self.uri = f"sip:{callee}"
         self.call_id = secrets.token_hex(8)
         self.tag = secrets.token_hex(4)
         self.n = 0
         self.data = b""
         self.direction = direction
+        self.lines = lines  # more of them at the end of the SDP
         self.sock = guest.netns.socket()
         self.sock.settimeout(deadline_s)
         self.sock.bind((guest.host, 0))
@@ -48,16 +50,17 @@ class GuestCall:
             self.sock = tls.wrap_socket(self.sock)
         self.answer = self._invite(media)
         self.status = self.answer.status
-        self.media = self._media_of(self.answer.body)
+        self.media = self.media_of(self.answer.body)
 
     def _sdp(self, media):
         host, port = media
+        more = "".join(f"{line}\r\n" for line in self.lines)
         return ("v=0\r\n" f"o=guest 1 {self.n + 1} IN IP4 {host}\r\n" "s=-\r\n" f"c=IN IP4 {host}\r\n" "t=0 0\r\n"
                 f"m=audio {port} RTP/AVP 0\r\n" "a=rtpmap:0 PCMU/8000\r\n" f"a=rtcp:{port + 1}\r\n"
-                f"a={self.direction}\r\n")
+                f"a={self.direction}\r\n{more}")
 
     @staticmethod
-    def _media_of(body):
+    def media_of(body):
         host = re.search(r"^c=IN IP4 (\S+)", body, re.M)
         port = re.search(r"^m=audio (\d+)", body, re.M)
         return (host[1], int(port[1])) if host and port else None

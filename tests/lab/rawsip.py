@@ -85,14 +85,14 @@ class RawSip:
         data, source = self.sock.recvfrom(65535)
         return Message(data, source)
 
-    def reply(self, request, status, reason, headers=()):
+    def reply(self, request, status, reason, headers=(), body=""):
         """Answer a request that came in."""
         lines = [f"SIP/2.0 {status} {reason}"]
         for name in ("Via", "Record-Route", "From", "Call-ID", "CSeq"):
             lines += [f"{name}: {value}" for value in request.all(name)]
         target = request.get("To")
         lines += [f"To: {target}" + ("" if ";tag=" in target else f";tag={self.tag}"), *headers]
-        self._send(lines, "", request.source)
+        self._send(lines, body, request.source)
 
     def _exchange(self, method, uri, headers, body, to, deadline_s):
         number = next(_numbers)

@@ -542,7 +542,36 @@ static void only_from_there(void **state)
 	assert_int_equal(reconfigure(lab, "tls = web\nfrom = 192.0.2.0/24 127.0.0.0/8\n"), 0);
 	c = dial(lab);
 	assert_int_equal(asks(c, POST GOOD, ""), 200);
+	/* Who is connected has no more rights than who comes now. */
+	assert_int_equal(reconfigure(lab, "tls = web\nfrom = 192.0.2.0/24\n"), 0);
+	lab->n_asked = 0;
+	assert_int_equal(asks(c, POST GOOD, ""), 403);
+	assert_int_equal(reconfigure(lab, ""), 0);
+	assert_int_equal(asks(c, POST GOOD, ""), 403);
+	assert_true(got(c, "[api] is off"));
+	assert_int_equal(lab->n_asked, 0);
+	assert_int_equal(reconfigure(lab, "tls = web\n"), 0);
+	assert_int_equal(asks(c, POST GOOD, ""), 200);
 	hang_up(c);
+	lab_free(lab);
+}
+
+/* A refused request is not listed as that of the administrator who asked before on the same
+ * connection. */
+static void nobody_inherits_a_name(void **state)
+{
+	struct lab *lab = lab_new("tls = web\n");
+	struct client *c = dial(lab);
+	const struct conn *request;
+
+	assert_int_equal(asks(c, POST GOOD, ""), 200);
+	lab->mute = true;
+	begins(c, POST "Authorization: Basic bad\r\nHost: core1.example.com\r\n\r\n");
+	SOON(lab, lab->pending);
+	request = CONTAINER_OF(conn_list(lab->env.conns, CONN_REQUEST)->next, struct conn, node);
+	assert_string_equal(request->user, "");
+	hang_up(c);
+	SOON(lab, lab->n_cancels == 1);
 	lab_free(lab);
 }
 
@@ -644,6 +673,7 @@ int main(void)
 		cmocka_unit_test(client_goes_away),
 		cmocka_unit_test(shown_in_the_table),
 		cmocka_unit_test(only_from_there),
+		cmocka_unit_test(nobody_inherits_a_name),
 		cmocka_unit_test(off_until_tls),
 		cmocka_unit_test(bad_settings),
 		cmocka_unit_test(full_of_handlers),

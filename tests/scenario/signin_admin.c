@@ -291,6 +291,45 @@ static void guessing_by_name(void **state)
 	rig_free(r);
 }
 
+/* Strangers use up the tries of a name: the program that has signed in all day goes on, where it
+ * is, and only with the right password. */
+static void a_known_program_is_not_locked_out(void **state)
+{
+	struct rig *r = rig_new(CONF_ROLE_C, true, "[signin]\nuser-failures = 2\n");
+
+	assert_int_equal(ask(r, "ops:secret", HOME), SIGNIN_OK);
+	assert_int_equal(ask(r, "ops:1", "192.0.2.11"), SIGNIN_DENIED);
+	assert_int_equal(ask(r, "ops:2", "192.0.2.12"), SIGNIN_DENIED);
+	assert_int_equal(ask(r, "ops:secret", HOME), SIGNIN_OK);
+	timerq_run(loop_timers(r->env.loop), loop_now_ms(r->env.loop) + ADMIN_CACHE_MS + 1);
+	assert_int_equal(ask(r, "ops:secret", HOME), SIGNIN_OK);
+	assert_string_equal(r->why, "the password is right");
+	/* Elsewhere what is cached for HOME is worth nothing, or guesses could be compared with it.
+	 */
+	assert_int_equal(ask(r, "ops:secret", "192.0.2.13"), SIGNIN_TOO_MANY);
+	assert_int_equal(ask(r, "ops:3", HOME), SIGNIN_TOO_MANY);
+	/* Another password: nothing is known any more. */
+	reload(r, r->changed, "[signin]\nuser-failures = 2\n");
+	assert_int_equal(ask(r, "ops:secret", HOME), SIGNIN_TOO_MANY);
+	rig_free(r);
+}
+
+/* While a name is locked each try of a source still slows that source down. */
+static void guesses_at_a_locked_name_are_slowed_down(void **state)
+{
+	struct rig *r = rig_new(CONF_ROLE_C, true, "[signin]\nuser-failures = 2\n");
+
+	assert_int_equal(ask(r, "ops:1", "192.0.2.11"), SIGNIN_DENIED);
+	assert_int_equal(ask(r, "ops:2", "192.0.2.12"), SIGNIN_DENIED);
+	for (int i = 0; i < RATE_FREE_TRIES; i++) {
+		assert_int_equal(ask(r, "ops:3", "192.0.2.13"), SIGNIN_TOO_MANY);
+		assert_string_equal(r->why, "too many wrong passwords for this user");
+	}
+	assert_int_equal(ask(r, "ops:3", "192.0.2.13"), SIGNIN_TOO_MANY);
+	assert_string_equal(r->why, "too many wrong passwords for this user from this source");
+	rig_free(r);
+}
+
 static void guessing_by_source(void **state)
 {
 	struct rig *r = rig_new(CONF_ROLE_C, true, "[signin]\nsource-failures = 2\n");
@@ -369,6 +408,8 @@ int main(void)
 		cmocka_unit_test(kept_for_a_minute),
 		cmocka_unit_test(reload_forgets),
 		cmocka_unit_test(guessing_by_name),
+		cmocka_unit_test(a_known_program_is_not_locked_out),
+		cmocka_unit_test(guesses_at_a_locked_name_are_slowed_down),
 		cmocka_unit_test(guessing_by_source),
 		cmocka_unit_test(guessing_at_once),
 		cmocka_unit_test(cancelled),

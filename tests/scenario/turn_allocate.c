@@ -190,7 +190,7 @@ static void what_extensions_ask_for(void **state)
 	guest_byte(&g, CHANGE_REQUEST, 6, 4);
 	assert_int_equal(guest_asks_plain(&g), 420);
 	guest_hello(&g);
-	assert_int_equal(ask_allocate(&g, ACCESS_TOKEN, 1, 32), 420);
+	assert_int_equal(ask_allocate(&g, ACCESS_TOKEN, 1, 4), 420);
 	assert_int_equal(rig->n_relays, 0);
 	assert_int_equal(ask_allocate(&g, MOBILITY_TICKET, 0, 0), 200);
 	assert_false(stun_attr_find(&g.in, MOBILITY_TICKET, &a));

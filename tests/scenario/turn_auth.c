@@ -302,6 +302,91 @@ static void garbage_is_counted_only(void **state)
 	assert_int_equal(turn_server_stats(rig->s).n_bad, 10);
 }
 
+/* A name as C never makes one, with a key that fits: refused before anything is looked up. */
+static void names_with_a_nul_are_none(void **state)
+{
+	static const char name[] = "alice\0x";
+	struct rig *rig = *state;
+	struct guest g;
+
+	guest_init(&g, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_hello(&g);
+	guest_starts_allocate(&g);
+	stun_build_attr(&g.b, STUN_ATTR_USERNAME, name, sizeof(name) - 1);
+	stun_build_slice(&g.b, STUN_ATTR_REALM, SLICE(RIG_REALM));
+	stun_build_attr(&g.b, STUN_ATTR_NONCE, g.nonce, g.n_nonce);
+	assert_int_equal(sealed(&g), 400);
+	assert_int_equal(rig->n_relays, 0);
+}
+
+/* USERNAME has at most 508 bytes. */
+static void names_have_a_bound(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t name[509];
+	struct guest g;
+
+	memset(name, 'n', sizeof(name));
+	guest_init(&g, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_hello(&g);
+	for (size_t n = 508; n <= 509; n++) {
+		uint8_t *at;
+
+		guest_starts_allocate(&g);
+		/* Through an attribute of no kind: the builder writes no longer names. */
+		at = g.out + g.b.n;
+		stun_build_attr(&g.b, STUN_ATTR_DATA, name, n);
+		at[0] = STUN_ATTR_USERNAME >> 8;
+		at[1] = STUN_ATTR_USERNAME & 0xff;
+		stun_build_slice(&g.b, STUN_ATTR_REALM, SLICE(RIG_REALM));
+		stun_build_attr(&g.b, STUN_ATTR_NONCE, g.nonce, g.n_nonce);
+		assert_int_equal(sealed(&g), n == 508 ? 401 : 400);
+	}
+}
+
+/* How many of n wrong credentials are answered. */
+static unsigned n_answered(struct guest *g, unsigned n)
+{
+	unsigned answered = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		guest_starts_allocate(g);
+		answered += guest_asks(g) == 401;
+	}
+	return answered;
+}
+
+/* Guessing has a rate, by the source, over streams as well; others and what lives are not hit. */
+static void guesses_are_bounded(void **state)
+{
+	struct rig *rig = *state;
+	struct guest living, g, other, stream;
+
+	guest_enters(&living, rig, "alice", "192.0.2.7:4999");
+	rig->conf.unauthenticated_rate = 5;
+	assert_int_equal(rig_configure(rig), 0);
+	guest_init(&g, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_init(&stream, rig, "bob", "192.0.2.7:5001", TURN_TCP);
+	guest_init(&other, rig, "alice", "192.0.2.8:5000", TURN_UDP);
+	guest_hello(&g);
+	guest_hello(&stream);
+	guest_hello(&other);
+	strcpy(g.password, "wrong");
+	assert_int_equal(n_answered(&g, 50), 10);
+	assert_true(rig_traced(rig, "turn.auth.limit"));
+	assert_int_equal(n_answered(&stream, 3), 0);
+	assert_int_equal(guest_allocates(&other), 200);
+	assert_int_equal(guest_refreshes(&living, 600), 200);
+	rig_wait_ms(rig, 1000);
+	assert_int_equal(n_answered(&g, 50), 5);
+	rig_wait_ms(rig, 1000);
+	strcpy(g.password, "pw-alice");
+	for (unsigned i = 0; i < 50; i++) { /* good ones cost nothing */
+		assert_int_equal(guest_allocates(&g), 200);
+		assert_int_equal(guest_refreshes(&g, 0), 200);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,7 +394,8 @@ int main(void)
 		TEST(what_is_missing_or_wrong), TEST(nonces_of_others_and_old_ones),
 		TEST(short_lived_credentials),	TEST(row7_spoofed_allocates_take_no_memory),
 		TEST(row8_no_reflector),	TEST(binding_by_setting),
-		TEST(garbage_is_counted_only),
+		TEST(garbage_is_counted_only),	TEST(names_with_a_nul_are_none),
+		TEST(names_have_a_bound),	TEST(guesses_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

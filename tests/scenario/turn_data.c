@@ -146,10 +146,10 @@ static void permissions_have_a_bound(void **state)
 	assert_int_equal(guest_permits(&g, "198.51.100.8"), 200);
 	assert_int_equal(guest_binds(&g, 0x4000, "198.51.100.9:9"), 508);
 	assert_int_equal(permits_three(&g, "198.51.100.1", "198.51.100.2", "198.51.100.10"), 508);
-	assert_int_equal(turn_server_stats(rig->s).n_permissions, 8);
+	assert_int_equal(turn_server_stats_all(rig->s).n_permissions, 8);
 	assert_true(rig_traced(rig, "turn.capacity"));
 	rig_wait_ms(rig, 300000);
-	assert_int_equal(turn_server_stats(rig->s).n_permissions, 0);
+	assert_int_equal(turn_server_stats_all(rig->s).n_permissions, 0);
 	assert_int_equal(guest_permits(&g, "198.51.100.9"), 200);
 	assert_int_equal(ALLOC(&g)->n_permissions, 1);
 }
@@ -295,7 +295,7 @@ static void channels_have_a_bound(void **state)
 	assert_false(arrives(&g, "198.51.100.2:1", "no permission came with it"));
 	assert_int_equal(ALLOC(&g)->n_permissions, 1);
 	assert_int_equal(guest_binds(&g, 0x4000, "198.51.100.1:1000"), 200);
-	assert_int_equal(turn_server_stats(rig->s).n_channels, 8);
+	assert_int_equal(turn_server_stats_all(rig->s).n_channels, 8);
 }
 
 /* Checklist rows 1, 2 and 4: every spelling, every verb. */
@@ -573,12 +573,69 @@ static void ip6_relays(void **state)
 	assert_true(client_got_channel(rig, 0x4000, "answer"));
 }
 
+/* Work for one request is bounded too: 5,000 peers fit into a frame of a stream. */
+static void one_request_names_a_few_peers(void **state)
+{
+	struct rig *rig = *state;
+	struct guest g;
+
+	guest_enters(&g, rig, "alice", "192.0.2.7:5000");
+	for (unsigned n = 8; n <= 9; n++) {
+		guest_start(&g, STUN_METHOD_CREATE_PERMISSION);
+		for (unsigned i = 0; i < n; i++)
+			guest_peer(&g, PEER);
+		assert_int_equal(guest_asks(&g), n == 8 ? 200 : 508);
+		assert_int_equal(ALLOC(&g)->n_permissions, 1);
+	}
+}
+
+static void packets_from_port_0_are_dropped(void **state)
+{
+	struct rig *rig = *state;
+	struct guest g;
+	size_t before;
+
+	guest_enters(&g, rig, "alice", "192.0.2.7:5000");
+	assert_int_equal(guest_permits(&g, "198.51.100.9:0"), 200);
+	before = rig->n_sent;
+	rig_peer_sends(rig, guest_relay(&g), "198.51.100.9:0", "x");
+	assert_int_equal(rig->n_sent, before);
+	rig_peer_sends(rig, guest_relay(&g), "198.51.100.9:1", "x");
+	assert_int_equal(rig->n_sent, before + 1);
+}
+
+/* The longest packet that a relay takes, with a header before it and padding behind. */
+static void the_longest_packets_fit(void **state)
+{
+	struct rig *rig = *state;
+	struct guest g;
+
+	guest_enters(&g, rig, "alice", "192.0.2.7:5000");
+	assert_int_equal(guest_permits(&g, PEER), 200);
+	for (size_t n = UDP_PACKET_BYTES - 3; n <= UDP_PACKET_BYTES; n++) {
+		struct udp_packet pkt = { .n = n };
+		struct stun_attr a;
+		struct stun_msg m;
+
+		pkt.p = rig->room + UDP_HEADROOM + RIG_BYTES - n;
+		memset(pkt.p, 'x', n);
+		pkt.from = rig_addr(PEER);
+		turn_server_peer_input(rig->s, guest_relay(&g), &pkt);
+		assert_int_equal(stun_decode(rig_last(rig)->p, rig_last(rig)->n, &m), 0);
+		assert_true(stun_attr_find(&m, STUN_ATTR_DATA, &a));
+		assert_int_equal(a.n, n);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_permission_opens_both_ways),
 		TEST(several_permissions_are_all_or_none),
 		TEST(permissions_have_a_bound),
+		TEST(one_request_names_a_few_peers),
+		TEST(packets_from_port_0_are_dropped),
+		TEST(the_longest_packets_fit),
 		TEST(a_channel_carries_both_ways),
 		TEST(nothing_is_allocated_for_data),
 		TEST(channel_numbers_and_conflicts),

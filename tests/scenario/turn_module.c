@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <openssl/ssl.h>
@@ -13,8 +14,10 @@
 #include "core/net.h"
 #include "core/system_conf.h"
 #include "proto/turn.h"
+#include "support/alloc_fail.h"
 #include "support/stream_box.h"
 #include "turn/credentials.h"
+#include "turn/edge_side.h"
 #include "turn/turn_conf.h"
 #include "turnpike/modules.h"
 #include "turnpike/tunnel.h"
@@ -735,13 +738,13 @@ static void draining_takes_no_new_ones(void **state)
 }
 
 /* Allocates with a credential made from the secret that C gave; the code of the answer. */
-static unsigned minted_allocates(struct world *w)
+static unsigned expiring_allocates(struct world *w, int64_t expiry_s)
 {
 	struct client c;
 	unsigned code;
 
 	client_open(&c, w, VIA_UDP);
-	snprintf(c.user, sizeof(c.user), "%lld:guest@example.com", (long long)time(NULL) + 600);
+	snprintf(c.user, sizeof(c.user), "%lld:guest@example.com", (long long)expiry_s);
 	turn_credentials_password(SLICE("0123456789abcdef0123456789abcdef"), slice_of(c.user),
 				  c.password);
 	code = client_allocates(&c);
@@ -754,12 +757,22 @@ static unsigned minted_allocates(struct world *w)
 	return code;
 }
 
-static void put_secret(const char *key, int64_t until_s, const char *secret)
+static unsigned minted_allocates(struct world *w)
 {
-	json_t *item = json_pack("{s:s,s:I}", "secret", secret, "until", (json_int_t)until_s);
+	return expiring_allocates(w, (int64_t)time(NULL) + 600);
+}
 
-	tunnel.secrets->put(tunnel.secrets_arg, 7, key, item);
+static void put_secret_of(tunnel_peer from, const char *key, int64_t left_s, const char *secret)
+{
+	json_t *item = json_pack("{s:s,s:I}", "secret", secret, "left", (json_int_t)left_s);
+
+	tunnel.secrets->put(tunnel.secrets_arg, from, key, item);
 	json_decref(item);
+}
+
+static void put_secret(const char *key, int64_t left_s, const char *secret)
+{
+	put_secret_of(7, key, left_s, secret);
 }
 
 #define SECRET "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -768,54 +781,114 @@ static void secrets_come_and_go(void **state)
 {
 	struct world *w = *state;
 	const struct tunnel_sink *sink = tunnel.secrets;
-	int64_t now = (int64_t)time(NULL);
 	char long_key[128];
 
 	assert_int_equal(minted_allocates(w), 401);
-	put_secret("a", now + 600, SECRET);
+	put_secret("a", 600, SECRET);
 	assert_int_equal(minted_allocates(w), 200);
 	sink->del(tunnel.secrets_arg, 7, "a");
 	assert_int_equal(minted_allocates(w), 401);
-	put_secret("a", now + 600, SECRET);
+	put_secret("a", 600, SECRET);
 	sink->reset(tunnel.secrets_arg, 7);
 	assert_int_equal(minted_allocates(w), 401);
 	/* Hostile or broken items. */
-	put_secret("b", now + 600, "not base64!");
-	put_secret("c", now + 600, "");
-	put_secret("", now + 600, SECRET);
+	put_secret("b", 600, "not base64!");
+	put_secret("c", 600, "");
+	put_secret("", 600, SECRET);
 	memset(long_key, 'x', sizeof(long_key));
 	long_key[sizeof(long_key) - 1] = '\0';
-	put_secret(long_key, now + 600, SECRET);
+	put_secret(long_key, 600, SECRET);
 	sink->put(tunnel.secrets_arg, 7, "d", json_null());
 	sink->del(tunnel.secrets_arg, 7, "nothing");
 	assert_int_equal(minted_allocates(w), 401);
-	/* Over by C's clock: dropped when the timer looks. */
-	put_secret("e", now - 10, SECRET);
+	put_secret("e", 0, SECRET);
+	put_secret("e", -1, SECRET);
+	put_secret("e", INT64_MIN, SECRET);
+	assert_int_equal(minted_allocates(w), 401);
+	put_secret("e", INT64_MAX, SECRET);
+	assert_int_equal(minted_allocates(w), 200);
+	/* Over: dropped when the timer looks. */
+	put_secret("e", 1, SECRET);
 	UNTIL_W(minted_allocates(w) == 401);
 	/* Also when there are more than there is room for. */
 	for (unsigned i = 0; i < 100; i++) {
 		char key[16];
 
 		snprintf(key, sizeof(key), "k%u", i);
-		put_secret(key, now + 600, SECRET);
+		put_secret(key, 600, SECRET);
 	}
 	assert_int_equal(minted_allocates(w), 200);
 	sink->reset(tunnel.secrets_arg, 7);
 	assert_int_equal(minted_allocates(w), 401);
 }
 
-static void look_for_alarm(const struct alarm_entry *e, void *arg)
+/* The edge looks at its secrets every two seconds. */
+static void turn_clock(struct world *w)
 {
-	if (strcmp(e->id, "turn-allocations") == 0)
-		*(bool *)arg = true;
+	struct loop *loop = w->box->env.loop;
+
+	timerq_run(loop_timers(loop), loop_now_ms(loop) + 2001);
 }
 
-static bool is_alarmed(const struct world *w)
+/* The clock of a box is set, by a year: what C gave lives on. */
+static void clocks_are_set(void **state)
 {
-	bool found = false;
+	struct world *w = *state;
+	const int64_t year_s = 365 * 86400;
+	int64_t now = (int64_t)time(NULL);
 
-	alarms_each(w->box->env.alarms, look_for_alarm, &found);
-	return found;
+	put_secret("a", 600, SECRET);
+	assert_int_equal(minted_allocates(w), 200);
+	tunnel.skew_ms = year_s * 1000;
+	turn_clock(w);
+	assert_int_equal(minted_allocates(w), 401); /* run out by C's clock */
+	assert_int_equal(expiring_allocates(w, now + year_s + 600), 200);
+	tunnel.skew_ms = -year_s * 1000;
+	turn_clock(w);
+	assert_int_equal(expiring_allocates(w, now - year_s + 600), 200);
+	tunnel.skew_ms = 0;
+	tunnel.secrets->reset(tunnel.secrets_arg, 7);
+}
+
+/* One C that loses its mind leaves room for the others, and for [turn] secret. */
+static void no_c_takes_all_the_room(void **state)
+{
+	static const char other[] = "b3RoZXI=";
+	struct world *w = *state;
+	char key[16];
+
+	for (tunnel_peer from = 1; from <= 5; from++) {
+		for (unsigned i = 0; i < TURN_SECRETS_OF_C + 1; i++) {
+			snprintf(key, sizeof(key), "k%u", i);
+			put_secret_of(from, key, 600, other);
+		}
+	}
+	assert_int_equal(minted_allocates(w), 401);
+	put_secret("a", 600, SECRET);
+	assert_int_equal(minted_allocates(w), 200);
+	for (tunnel_peer from = 1; from <= 7; from++)
+		tunnel.secrets->reset(tunnel.secrets_arg, from);
+	assert_int_equal(minted_allocates(w), 401);
+}
+
+struct alarm_search {
+	const char *id;
+	bool found;
+};
+
+static void look_for_alarm(const struct alarm_entry *e, void *arg)
+{
+	struct alarm_search *s = arg;
+
+	s->found = s->found || strcmp(e->id, s->id) == 0;
+}
+
+static bool is_alarmed(const struct world *w, const char *id)
+{
+	struct alarm_search s = { .id = id };
+
+	alarms_each(w->box->env.alarms, look_for_alarm, &s);
+	return s.found;
 }
 
 static void near_the_limit_is_an_alarm(void **state)
@@ -826,11 +899,11 @@ static void near_the_limit_is_an_alarm(void **state)
 	assert_int_equal(reload(w, USERS, ON "max-allocations = 1\n"), 0);
 	client_open(&c, w, VIA_UDP);
 	assert_int_equal(client_allocates(&c), 200);
-	UNTIL_W(is_alarmed(w));
+	UNTIL_W(is_alarmed(w, "turn-allocations"));
 	client_start(&c, STUN_METHOD_REFRESH);
 	stun_build_u32(&c.b, STUN_ATTR_LIFETIME, 0);
 	assert_int_equal(client_asks(&c), 200);
-	UNTIL_W(!is_alarmed(w));
+	UNTIL_W(!is_alarmed(w, "turn-allocations"));
 	client_close(&c);
 }
 
@@ -847,6 +920,148 @@ static void c_is_told_of_the_server(void **state)
 	assert_string_equal(tunnel.item, want);
 	assert_int_equal(reload(w, USERS, "enabled = no\n"), 0);
 	assert_string_equal(tunnel.item, "");
+}
+
+static void few_ports_left_is_an_alarm(void **state)
+{
+	enum { N = 90 }; /* of 100 */
+	struct world *w = *state;
+	struct client *all = calloc(N, sizeof(*all));
+
+	for (unsigned i = 0; i < N; i++) {
+		client_open(&all[i], w, VIA_UDP);
+		assert_int_equal(client_allocates(&all[i]), 200);
+	}
+	UNTIL_W(is_alarmed(w, "turn-ports"));
+	for (unsigned i = 0; i < N; i++) {
+		client_start(&all[i], STUN_METHOD_REFRESH);
+		stun_build_u32(&all[i].b, STUN_ATTR_LIFETIME, 0);
+		assert_int_equal(client_asks(&all[i]), 200);
+		client_close(&all[i]);
+	}
+	UNTIL_W(!is_alarmed(w, "turn-ports"));
+	free(all);
+}
+
+static void nobody_who_could_is_an_alarm(void **state)
+{
+	struct world *w = *state;
+	struct turn_edge *e = service_find(w->m, TURN_SERVICE).self;
+
+	assert_int_equal(reload(w, "", ON), 0);
+	UNTIL_W(e->without_credentials_ms >= 0);
+	assert_false(is_alarmed(w, "turn-no-credentials"));
+	e->without_credentials_ms -= 60000; /* a minute ago */
+	UNTIL_W(is_alarmed(w, "turn-no-credentials"));
+	assert_int_equal(reload(w, USERS, ON), 0);
+	UNTIL_W(!is_alarmed(w, "turn-no-credentials"));
+}
+
+/* No descriptor for a relay: 508, and all is well when there is one again. */
+static void out_of_descriptors(void **state)
+{
+	struct world *w = *state;
+	struct rlimit limit, none;
+	struct client c;
+	int next;
+
+	client_open(&c, w, VIA_UDP);
+	client_start(&c, STUN_METHOD_ALLOCATE);
+	assert_int_equal(client_asks(&c), 401);
+	next = open("/dev/null", O_RDONLY);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		client_start(&c, STUN_METHOD_ALLOCATE);
+		assert_int_equal(client_asks(&c), 508);
+	}
+	assert_int_equal(conn_count(w->box->env.conns, CONN_ALLOCATION), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(trace_count(w->box->env.trace, "turn.capacity"), 3);
+	client_start(&c, STUN_METHOD_ALLOCATE);
+	assert_int_equal(client_asks(&c), 200);
+	client_binds(&c, 0x4001);
+	talk(&c, 0x4001);
+	client_close(&c);
+}
+
+/* A client comes and asks over a plain socket, which allocates nothing; it is answered, or closed,
+ * or hears nothing. True: an allocation failed meanwhile. */
+static bool asks_while_failing(struct world *w, unsigned n)
+{
+	struct addr to = stream_box_addr(w->port);
+	int fd = net_connect_tcp(&to, NULL, 0, 0);
+	uint8_t out[64], tid[STUN_TID_BYTES] = { 1 }, got[512];
+	struct stun_build b;
+	bool hit;
+
+	assert_true(fd >= 0);
+	stun_build_start(&b, out, sizeof(out), STUN_CLASS_REQUEST, STUN_METHOD_ALLOCATE, tid);
+	stun_build_attr(&b, STUN_ATTR_REQUESTED_TRANSPORT, "\x11\0\0", 4);
+	assert_int_equal(send(fd, out, stun_build_end(&b), 0), (ssize_t)stun_build_end(&b));
+	alloc_fail_at(n);
+	for (int i = 0; i < 200; i++) {
+		loop_once(w->box->env.loop, 1);
+		if (recv(fd, got, sizeof(got), MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+			break;
+	}
+	hit = alloc_fail_hit();
+	alloc_fail_at(0);
+	close(fd);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
+	return hit;
+}
+
+static void streams_without_memory(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+	unsigned n = 1;
+
+	while (asks_while_failing(w, n))
+		n++;
+	assert_true(n > 3);
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_close(&c);
+}
+
+/* New settings while the n-th allocation fails: what stands stays usable, and the next reload puts
+ * all right. */
+static void reloads_without_memory(void **state)
+{
+	struct world *w = *state;
+	struct client c;
+	bool hit = true;
+
+	for (unsigned n = 1; hit; n++) {
+		struct conf_snapshot *next = conf_of(
+			w, USERS, n % 2 ? ON "realm = other\n" : ON "max-allocations = 7\n");
+		struct buf errors;
+		int error;
+
+		buf_init(&errors, 8192);
+		alloc_fail_at(n);
+		error = modules_reload(w->m, next, &errors);
+		hit = alloc_fail_hit();
+		alloc_fail_at(0);
+		buf_fini(&errors);
+		if (error)
+			conf_unref(next);
+		else
+			conf_swap(w->box->env.conf, next);
+		client_open(&c, w, VIA_UDP);
+		client_start(&c, STUN_METHOD_ALLOCATE);
+		assert_int_equal(client_asks(&c), 401);
+		client_close(&c);
+	}
+	assert_int_equal(reload(w, USERS, ON), 0);
+	client_open(&c, w, VIA_TLS);
+	assert_int_equal(client_allocates(&c), 200);
+	client_close(&c);
 }
 
 int main(void)
@@ -869,8 +1084,15 @@ int main(void)
 		TEST(a_port_in_use_changes_nothing),
 		TEST(others_are_told),
 		TEST(secrets_come_and_go),
+		TEST(clocks_are_set),
+		TEST(no_c_takes_all_the_room),
 		TEST(c_is_told_of_the_server),
 		TEST(near_the_limit_is_an_alarm),
+		TEST(few_ports_left_is_an_alarm),
+		TEST(nobody_who_could_is_an_alarm),
+		TEST(out_of_descriptors),
+		TEST(streams_without_memory),
+		TEST(reloads_without_memory),
 		TEST(draining_takes_no_new_ones),
 	};
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "support/alloc_fail.h"
 #include "support/turn_rig.h"
 
 static int begin(void **state)
@@ -217,7 +218,7 @@ static void the_listing_shows_all_of_it(void **state)
 	assert_true(guest_says_on_channel(&g, 0x4007, "abc"));
 	assert_false(guest_says(&g, "198.51.100.3:1", "abc"));
 	rig_wait_ms(rig, 299000);
-	all = turn_server_json(rig->s);
+	all = turn_server_json(rig->s, 0, NULL);
 	assert_int_equal(json_array_size(all), 1);
 	one = json_array_get(all, 0);
 	assert_string_equal(json_string_value(json_object_get(one, "client")), "192.0.2.7:5000");
@@ -237,6 +238,83 @@ static void the_listing_shows_all_of_it(void **state)
 	json_decref(all);
 }
 
+static bool take_decider(const struct trace_entry *e, void *arg)
+{
+	strcpy(arg, e->decided_by);
+	return false;
+}
+
+static const char *last_decider(const struct rig *rig)
+{
+	static char text[sizeof(((struct trace_entry *)0)->decided_by)];
+
+	trace_each(rig->trace, NULL, take_decider, text);
+	return text;
+}
+
+static size_t n_listed(const struct rig *rig, uint64_t id, const char *user)
+{
+	json_t *all = turn_server_json(rig->s, id, user);
+	size_t n = json_array_size(all);
+
+	json_decref(all);
+	return n;
+}
+
+static void the_listing_shows_one_of_many(void **state)
+{
+	struct rig *rig = *state;
+	struct guest a, b;
+
+	guest_enters(&a, rig, "alice", "192.0.2.7:5000");
+	guest_enters(&b, rig, "bob", "192.0.2.8:5000");
+	assert_int_equal(n_listed(rig, 0, NULL), 2);
+	assert_int_equal(n_listed(rig, ALLOC(&a)->conn.id, NULL), 1);
+	assert_int_equal(n_listed(rig, 0, "bob"), 1);
+	assert_int_equal(n_listed(rig, ALLOC(&a)->conn.id, "bob"), 0);
+	assert_int_equal(n_listed(rig, 12345, NULL), 0);
+}
+
+/* What was borrowed before is not looked at any more, also when there is no memory for the new port
+ * range. */
+static void settings_hold_without_memory(void **state)
+{
+	struct rig *rig = *state;
+	char *old = strdup(RIG_REALM), *fresh = strdup(RIG_REALM);
+	struct guest g;
+
+	rig->conf.realm = old;
+	assert_int_equal(rig_configure(rig), 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		rig->conf.realm = i == 1 ? fresh : RIG_REALM;
+		rig->conf.last_port++;
+		alloc_fail_at(i);
+		assert_int_equal(rig_configure(rig), -ENOMEM);
+		assert_true(alloc_fail_hit());
+		alloc_fail_at(0);
+		free(i == 1 ? old : fresh);
+		guest_init(&g, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+		assert_int_equal(guest_allocates(&g), 200);
+		assert_int_equal(guest_refreshes(&g, 0), 200);
+	}
+}
+
+/* The first settings need their ports. */
+static void nothing_is_served_without_settings(void **state)
+{
+	struct rig *rig = *state;
+	struct guest g;
+
+	rig_stop(rig);
+	rig->s = turn_server_new(&rig->timers, rig->conns, rig->trace, &rig_ops, rig);
+	alloc_fail_at(1);
+	assert_int_equal(rig_configure(rig), -ENOMEM);
+	alloc_fail_at(0);
+	assert_int_equal(turn_server_stats(rig->s).n_ports, 0);
+	assert_int_equal(rig_configure(rig), 0);
+	guest_enters(&g, rig, "alice", "192.0.2.7:5000");
+}
+
 static void the_connection_table_has_a_bound(void **state)
 {
 	struct rig *rig = *state;
@@ -252,6 +330,7 @@ static void the_connection_table_has_a_bound(void **state)
 	assert_int_equal(rig->n_relays, 1);
 	assert_int_equal(turn_server_stats(rig->s).n_ports_used, 1);
 	assert_true(list_empty(&rig->s->reservations));
+	assert_string_equal(last_decider(rig), "[system] max-connections");
 }
 
 /* Many come and go: nothing grows. */
@@ -290,6 +369,9 @@ int main(void)
 		TEST(peers_that_are_denied_now_are_cut_off),
 		TEST(new_addresses_and_ranges),
 		TEST(the_listing_shows_all_of_it),
+		TEST(the_listing_shows_one_of_many),
+		TEST(settings_hold_without_memory),
+		TEST(nothing_is_served_without_settings),
 		TEST(the_connection_table_has_a_bound),
 		TEST(twenty_thousand_allocations),
 		TEST(an_allocation_is_small),

@@ -365,7 +365,54 @@ static void only_tcp_allocations_connect(void **state)
 	guest_init(&udp, w->rig, "bob", "192.0.2.8:5000", TURN_TCP);
 	assert_int_equal(guest_allocates(&udp), 200);
 	assert_int_equal(asks_connect(&udp, PEER), 437);
+	assert_true(rig_traced(w->rig, "turn.mismatch"));
 	assert_int_equal(w->n_connects, 0);
+	assert_int_equal(guest_binds(&w->g, 0x4000, PEER), 403);
+	assert_true(rig_traced(w->rig, "turn.tcp.channel"));
+	assert_false(guest_says(&w->g, PEER, "no datagrams"));
+}
+
+/* Turned off: what stands goes as well. */
+static void without_tcp_relays_none_stay(void **state)
+{
+	struct world *w = *state;
+	struct end peer, client;
+	struct guest udp;
+
+	guest_init(&udp, w->rig, "bob", "192.0.2.8:5000", TURN_TCP);
+	assert_int_equal(guest_allocates(&udp), 200);
+	binds(w, connects(w, PEER, &peer), &client);
+	w->rig->conf.tcp_relays = false;
+	assert_int_equal(rig_configure(w->rig), 0);
+	assert_int_equal(n_relayed(w), 0);
+	assert_int_equal(w->rig->n_relays, 1);
+	assert_ptr_equal(w->rig->over, &w->g.c);
+	turn_loop(w);
+	assert_true(stream_eof(peer.s) && stream_eof(client.s));
+	stream_close(peer.s);
+	stream_close(client.s);
+	turn_loop(w);
+}
+
+/* Its stream is gone before it is taken: the connection waits for another one, and nobody gets it
+ * by having the same place in memory. */
+static void a_bind_of_a_stream_that_is_gone(void **state)
+{
+	struct world *w = *state;
+	struct end peer, client;
+	uint32_t id = connects(w, PEER, &peer);
+	struct guest data;
+
+	guest_init(&data, w->rig, "alice", "192.0.2.7:5001", TURN_TCP);
+	guest_hello(&data);
+	assert_int_equal(asks_bind(&data, id), 200);
+	turn_server_client_gone(w->rig->s, &data.c, "reset");
+	assert_false(turn_server_take_bound(w->rig->s, &data.c, NULL));
+	binds(w, id, &client);
+	stream_close(client.s);
+	stream_close(peer.s);
+	turn_loop(w);
+	assert_int_equal(n_relayed(w), 0);
 }
 
 /* A peer connects; returns our end of the test's. */
@@ -597,7 +644,7 @@ static void they_are_listed(void **state)
 	json_t *all, *one;
 
 	connects(w, PEER, &peer);
-	all = turn_server_json(w->rig->s);
+	all = turn_server_json(w->rig->s, 0, NULL);
 	one = json_array_get(json_object_get(json_array_get(all, 0), "connections"), 0);
 	assert_string_equal(json_string_value(json_object_get(one, "peer")), PEER);
 	assert_string_equal(json_string_value(json_object_get(one, "state")), "waiting");
@@ -643,6 +690,217 @@ static void failing_allocations(void **state)
 	assert_true(alloc_fail_sweep(every_failing_allocation_is_survived, *state) > 1);
 }
 
+/* --- any order of events --- */
+
+enum { N_ENDS = 48, N_STEPS = 4000 };
+
+/* Streams of peers and data connections, in any state. */
+struct walk {
+	struct world *w;
+	uint32_t seed;
+	struct end ends[N_ENDS];
+	uint32_t ids[8]; /* of connections that wait, or did */
+	unsigned n_ids;
+};
+
+static unsigned draw(struct walk *k, unsigned n)
+{
+	k->seed = k->seed * 1664525u + 1013904223u;
+	return (k->seed >> 8) % n;
+}
+
+static struct end *free_end(struct walk *k)
+{
+	for (unsigned i = 0; i < N_ENDS; i++)
+		if (!k->ends[i].s)
+			return &k->ends[i];
+	return NULL;
+}
+
+static struct end *any_end(struct walk *k)
+{
+	struct end *e = &k->ends[draw(k, N_ENDS)];
+
+	return e->s ? e : NULL;
+}
+
+static void note_id(struct walk *k, const struct stun_msg *m)
+{
+	struct stun_attr a;
+	uint32_t id;
+
+	if (stun_attr_find(m, STUN_ATTR_CONNECTION_ID, &a) && stun_attr_u32(&a, &id))
+		k->ids[k->n_ids++ % 8] = id;
+}
+
+/* The connection opens, fails, or is left alone; it may be gone before. */
+static void walk_connects(struct walk *k, const char *peer)
+{
+	struct world *w = k->w;
+	struct end *e = free_end(k);
+	unsigned how = draw(k, 3);
+	struct stun_msg m;
+
+	w->ours = w->theirs = NULL;
+	if (!e || asks_connect(&w->g, peer) != 0 || !w->ours)
+		return;
+	end_take(e, w->theirs);
+	if (how == 0) {
+		stream_is_open(w->ours);
+		assert_int_equal(stun_decode(rig_last(w->rig)->p, rig_last(w->rig)->n, &m), 0);
+		note_id(k, &m);
+	} else if (how == 1) {
+		e->s = NULL;
+		fails(w);
+	} else {
+		w->ours->state = STREAM_OPEN; /* the allocation ends or closes it */
+		guest_refreshes(&w->g, 0);
+	}
+}
+
+static void walk_binds(struct walk *k)
+{
+	struct world *w = k->w;
+	struct end *e = free_end(k);
+	struct stream *pair[2];
+	struct guest data;
+
+	if (!e)
+		return;
+	guest_init(&data, w->rig, draw(k, 8) ? "alice" : "bob", "192.0.2.7:5001", TURN_TCP);
+	guest_hello(&data);
+	if (asks_bind(&data, k->ids[draw(k, 8)]) == 200 && draw(k, 8)) {
+		assert_int_equal(stream_pair_new(w->loop, pair), 0);
+		assert_true(turn_server_take_bound(w->rig->s, &data.c, pair[0]));
+		end_take(e, pair[1]);
+	}
+	turn_server_client_gone(w->rig->s, &data.c, "over");
+}
+
+static void walk_peer_comes(struct walk *k, const char *from)
+{
+	struct end *e = free_end(k);
+	size_t before = k->w->rig->n_sent;
+	struct stun_msg m;
+
+	if (!e || !k->w->g.c.alloc)
+		return;
+	if (draw(k, 2))
+		guest_permits(&k->w->g, from);
+	before = k->w->rig->n_sent;
+	peer_comes(k->w, from, e);
+	if (k->w->rig->n_sent > before &&
+	    stun_decode(rig_last(k->w->rig)->p, rig_last(k->w->rig)->n, &m) == 0)
+		note_id(k, &m);
+}
+
+static void walk_end(struct walk *k)
+{
+	static const uint8_t zeros[50000];
+	struct end *e = any_end(k);
+	char got[4096];
+
+	if (!e)
+		return;
+	switch (draw(k, 6)) {
+	case 0:
+		stream_close(e->s);
+		e->s = NULL;
+		return;
+	case 1:
+		stream_abort(e->s);
+		e->s = NULL;
+		return;
+	case 2:
+		stream_shutdown(e->s);
+		return;
+	case 3:
+		if (!e->s->shut && !stream_is_full(e->s))
+			evbuffer_add(stream_out(e->s), zeros, draw(k, sizeof(zeros)));
+		stream_flush(e->s);
+		return;
+	default:
+		evbuffer_remove(stream_in(e->s), got, sizeof(got));
+		stream_consumed(e->s);
+	}
+}
+
+static void walk_server(struct walk *k)
+{
+	struct world *w = k->w;
+	const struct list *all = conn_list(w->rig->conns, CONN_RELAYED);
+	struct conn *c;
+
+	switch (draw(k, 5)) {
+	case 0:
+		rig_wait_ms(w->rig, 1 + draw(k, 40000));
+		return;
+	case 1:
+		w->rig->deny.n = 0;
+		if (draw(k, 2))
+			rig_add_prefix(&w->rig->deny, "198.51.100.1/32");
+		w->rig->conf.user_bandwidth = draw(k, 2) * 20000;
+		assert_int_equal(rig_configure(w->rig), 0);
+		return;
+	case 2:
+		if (n_relayed(w) == 0)
+			return;
+		c = CONTAINER_OF(list_first(all), struct conn, node);
+		c->close(c, "by hand");
+		return;
+	case 3:
+		if (draw(k, 4) == 0)
+			turn_server_client_gone(w->rig->s, &w->g.c, "reset");
+		return;
+	default:
+		guest_refreshes(&w->g, 600);
+	}
+}
+
+/* Connects, binds, ends, time and settings in any order: nothing is used after it is gone, and
+ * nothing is left. */
+static void any_order_of_events(void **state)
+{
+	static const char *const peers[] = { "198.51.100.1:80", "198.51.100.1:81",
+					     "198.51.100.2:80", "198.51.100.3:80" };
+	struct world *w = *state;
+	struct walk *k = calloc(1, sizeof(*k));
+
+	k->w = w;
+	k->seed = 4711;
+	for (unsigned i = 0; i < N_STEPS; i++) {
+		const char *peer = peers[draw(k, 4)];
+
+		switch (draw(k, 8)) {
+		case 0:
+			walk_connects(k, peer);
+			break;
+		case 1:
+			walk_peer_comes(k, peer);
+			break;
+		case 2:
+			walk_binds(k);
+			break;
+		case 3:
+			walk_server(k);
+			break;
+		default:
+			walk_end(k);
+		}
+		if (draw(k, 2))
+			turn_loop(w);
+		if (!w->g.c.alloc)
+			guest_allocates_tcp(&w->g);
+		assert_true(n_relayed(w) <= w->rig->conf.max_connections);
+	}
+	for (unsigned i = 0; i < N_ENDS; i++)
+		stream_close(k->ends[i].s);
+	guest_refreshes(&w->g, 0);
+	turn_loop(w);
+	assert_int_equal(n_relayed(w), 0);
+	free(k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -655,6 +913,9 @@ int main(void)
 		TEST(row2_connect_asks_the_peer_policy),
 		TEST(a_relay_does_not_connect_to_itself),
 		TEST(only_tcp_allocations_connect),
+		TEST(without_tcp_relays_none_stay),
+		TEST(a_bind_of_a_stream_that_is_gone),
+		TEST(any_order_of_events),
 		TEST(peers_need_a_permission),
 		TEST(who_may_bind),
 		TEST(nonces_of_others_do_not_bind),

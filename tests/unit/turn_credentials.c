@@ -287,11 +287,13 @@ static void test_bounds(void **state)
 	assert_int_equal(turn_credentials_n_secrets(c), TURN_MAX_SECRETS);
 	assert_int_equal(turn_credentials_put_secret(c, 7, SLICE("more"), SLICE("s"), 0), -ENOSPC);
 	assert_int_equal(turn_credentials_put_secret(c, 7, SLICE("id5"), SLICE("s"), 0), 0);
-	/* The newest sixteen. */
+	/* The configured one, which no C can crowd out, and the newest of the others. */
 	assert_int_equal(keys(c, "1700000060:bob", true, NOW, k, &why), TURN_MAX_KEYS);
 	assert_true(is_candidate(c, "1700000060:bob", "id63"));
-	assert_true(is_candidate(c, "1700000060:bob", "id48"));
-	assert_false(is_candidate(c, "1700000060:bob", "id47"));
+	assert_true(is_candidate(c, "1700000060:bob", "id49"));
+	assert_false(is_candidate(c, "1700000060:bob", "id48"));
+	text[TURN_SECRET_BYTES] = '\0';
+	assert_true(is_candidate(c, "1700000060:bob", text));
 	turn_credentials_reset(c, 7);
 	assert_int_equal(turn_credentials_n_secrets(c), 1);
 	turn_credentials_free(c);

@@ -41,7 +41,11 @@ static void test_bound(void **state)
 		uint32_t rate = rates[i];
 		unsigned n = 0;
 
+		assert_false(turn_unauth_limit_is_over(l, &a, rate, 1000));
 		assert_int_equal(takes(l, &a, rate, 1000), 2 * rate);
+		assert_true(turn_unauth_limit_is_over(l, &a, rate, 1000));
+		assert_false(turn_unauth_limit_is_over(l, &a, rate, 2000));
+		assert_false(turn_unauth_limit_is_over(l, &a, 0, 1000));
 		assert_int_equal(takes(l, &a, rate, 2000), rate);
 		/* From then on the rate, however it is asked. */
 		for (int64_t now = 2001; now <= 12000; now++)
