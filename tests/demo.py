@@ -22,7 +22,7 @@ from lab.guests import SERVERS, SITE, Guests
 from lab.mra_client import servers_of
 from lab.pair import build
 from lab.play import expect
-from lab.turncast import API_PORT, TurnCast
+from lab.turncast import TurnCast
 from lab.webcast import WebCast
 from lab.webclient import WebClient
 
@@ -56,7 +56,7 @@ class Everybody(WebCast, TurnCast):
     def __init__(self, lab):
         self.guests = Guests(lab)
         self.browsers = []
-        WebCast.__init__(self, lab, turn=True, core_api=f"port = {API_PORT}", edge_web_more="\n" + SITE.strip(),
+        WebCast.__init__(self, lab, turn=True, edge_web_more="\n" + SITE.strip(),
                          core_more=SERVERS.format(ca=self.guests.ca))
         self.ca = self.pki.cert("public-ca")
 

@@ -208,8 +208,9 @@ int loop_once(struct loop *l, int64_t max_wait_ms)
 	int wait = wait_ms(l, max_wait_ms);
 	int64_t start_us;
 
-	/* Says that there is something, and takes nothing away: libevent's events are level-triggered
-	 * (no EV_ET in this program). Half of what poll() on the epoll descriptor costs. */
+	/* Says that there is something, and takes nothing away: libevent's events are
+	 * level-triggered (no EV_ET in this program). Half of what poll() on the epoll descriptor
+	 * costs. */
 	if (wait > 0 && epoll_wait(l->epoll_fd, &seen, 1, wait) < 0 && errno != EINTR)
 		return -errno;
 	start_us = monotonic_us();

@@ -298,7 +298,14 @@ void stream_listener_free(struct stream_listener *l)
 	listener_release(l);
 }
 
-/* Is a listening socket of this process bound to it? */
+bool stream_listeners_exclude(const struct addr *a, const struct addr *b)
+{
+	return a->port == b->port && a->family == b->family &&
+	       (addr_ip_eq(a, b) || addr_class(a) == ADDR_UNSPECIFIED ||
+		addr_class(b) == ADDR_UNSPECIFIED);
+}
+
+/* Is it a listening socket of this process that is in the way? */
 static bool is_ours(const struct addr *local)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -314,7 +321,7 @@ static bool is_ours(const struct addr *local)
 		    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) < 0 || !listening)
 			continue;
 		bound = net_local_addr(fd);
-		ours = addr_eq(&bound, local);
+		ours = stream_listeners_exclude(&bound, local);
 	}
 	if (dir)
 		closedir(dir);

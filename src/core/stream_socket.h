@@ -58,7 +58,10 @@ struct stream_listener *stream_listener_new(struct env *env, const struct stream
 void stream_listener_configure(struct stream_listener *l, const struct stream_listener_conf *c);
 /* Stops accepting; accepted streams live on. */
 void stream_listener_free(struct stream_listener *l);
-/* Could this address be bound (or is it ours already)? For prepare. 0 or negative errno. */
+/* Two sockets cannot listen at both: the same, or one of them is any address of its family. */
+bool stream_listeners_exclude(const struct addr *a, const struct addr *b);
+/* Could this address be bound, or is what stands in the way ours (it, or the same port at `any`:
+ * close that first)? For prepare. 0 or negative errno. */
 int stream_listener_probe(const struct addr *local);
 /* Bytes, TLS records and all, that the kernel holds for the peer until it acknowledges them; 0 for
  * other streams. */

@@ -94,13 +94,15 @@ static struct web_listener *take_place(struct web *w, const struct web_service *
 	return l;
 }
 
-/* The address goes over from another service, or from one that has a new name. */
+/* The address goes over from another service, from one that has a new name, or from `any` to one
+ * address or back. */
 static void take_over(struct web *w, const struct web_listener *l)
 {
 	for (size_t i = 0; i < w->n_listeners; i++) {
 		struct web_listener *other = &w->listeners[i];
 
-		if (other == l || other->wanted || !addr_eq(&other->local, &l->local))
+		if (other == l || other->wanted ||
+		    !stream_listeners_exclude(&other->local, &l->local))
 			continue;
 		stream_listener_free(other->listener);
 		other->listener = NULL;

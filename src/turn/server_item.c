@@ -8,13 +8,14 @@
 #define MAX_NAME_BYTES	253
 #define MAX_REALM_BYTES 127 /* RFC 8489 14.9 */
 
-/* It becomes a part of URIs. */
-static bool is_host(struct slice s)
+bool turn_server_host_valid(struct slice s)
 {
 	struct addr ip;
 
 	if (addr_parse_ip(s, 0, &ip))
 		return s.p[0] != '[';
+	if (s.n == 0 || s.n > MAX_NAME_BYTES)
+		return false;
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 
@@ -22,7 +23,7 @@ static bool is_host(struct slice s)
 		    c != '-' && c != '.' && c != '_')
 			return false;
 	}
-	return s.n > 0 && s.n <= MAX_NAME_BYTES && s.p[0] != '.' && s.p[0] != '-';
+	return s.p[0] != '.' && s.p[0] != '-';
 }
 
 static bool is_realm(struct slice s)
@@ -68,7 +69,7 @@ static bool take_ports(const json_t *item, const char *key, uint16_t out[TURN_MA
 bool turn_server_item_read(const json_t *item, struct turn_facts *out, const char **why)
 {
 	*out = (struct turn_facts){ .n_udp = 0 };
-	if (!take_text(item, "host", is_host, out->host, sizeof(out->host)))
+	if (!take_text(item, "host", turn_server_host_valid, out->host, sizeof(out->host)))
 		*why = "host is no name and no address";
 	else if (!take_text(item, "realm", is_realm, out->realm, sizeof(out->realm)))
 		*why = "realm is absent, too long or not printable";

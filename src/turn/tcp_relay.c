@@ -370,8 +370,8 @@ static void verb_connect(struct turn_request *q)
 	unsigned code;
 
 	if (!q->alloc || !q->alloc->tcp) {
-		turn_refuse_traced(q, STUN_CODE_ALLOCATION_MISMATCH, "turn.mismatch", "RFC 6062 5.2",
-				   "user %.*s: Connect without a TCP allocation",
+		turn_refuse_traced(q, STUN_CODE_ALLOCATION_MISMATCH, "turn.mismatch",
+				   "RFC 6062 5.2", "user %.*s: Connect without a TCP allocation",
 				   SLICE_ARG(q->user));
 		return;
 	}

@@ -8,6 +8,7 @@
 #include "core/tls.h"
 #include "proto/turn.h"
 #include "turn/credentials.h"
+#include "turn/server_item.h"
 
 #define MAX_ALTERNATES	8
 #define MAX_REALM_BYTES 127 /* RFC 8489 14.9: fewer than 128 characters */
@@ -347,8 +348,10 @@ static void check_texts(const struct conf_snapshot *snap, const struct turn_conf
 		conf_error(errors, c, "realm",
 			   "at most %d visible ASCII characters without quotes, <, >, ?, / and @",
 			   MAX_REALM_BYTES);
-	if (c->host && !is_plain(c->host, 255))
-		conf_error(errors, c, "host", "must be a host name or an address");
+	/* C takes no other. */
+	if (c->host && !turn_server_host_valid(slice_of(c->host)))
+		conf_error(errors, c, "host",
+			   "must be a host name or an address, without brackets");
 	if (c->default_lifetime_ms > c->max_lifetime_ms)
 		conf_error(errors, c,
 			   conf_is_set(c, "default-lifetime") ? "default-lifetime" : "max-lifetime",

@@ -1,6 +1,6 @@
 """Plugs turnpike into the bench harness that stands beside the repository, and prints one table.
 
-scripts/bench [sip|media|http] [--seconds N] [--rounds N]
+scripts/bench [sip|media|http|turn] [--seconds N] [--rounds N]
 """
 
 import argparse
@@ -66,6 +66,24 @@ HTTP_IDLE = (
     ("idle TLS keep-alive connections held", "number", 1, "idle connections"),
     ("memory of an idle TLS keep-alive connection", "KiB", 1, "KiB per idle connection"),
     ("memory with all of them", "PSS MiB", 1, "PSS MiB with all of them"),
+)
+TURN = f"cmd:{HERE}/turnpike-turn.json"
+TURN_ROWS = (
+    ("allocation, {t}", "CPU us", 1, "{t}: CPU us per allocation"),
+    ("memory of an allocation, {t}", "KiB", 1, "{t}: KiB per allocation"),
+    ("ChannelData, 200 bytes, {t}", "CPU us", 1000, "{t} channel:200: CPU ns per relayed packet"),
+    ("ChannelData, 1200 bytes, {t}", "CPU us", 1000, "{t} channel:1200: CPU ns per relayed packet"),
+    ("Send and Data, 200 bytes, {t}", "CPU us", 1000, "{t} send:200: CPU ns per relayed packet"),
+    ("Send and Data, 1200 bytes, {t}", "CPU us", 1000, "{t} send:1200: CPU ns per relayed packet"),
+    ("ChannelData, 200 bytes, {t}, round trip", "p99 us", 1, "{t} channel:200: round trip p99 us"),
+    ("ChannelData, 200 bytes, {t}, lost", "%", 1, "{t} channel:200: loss % (round trip)"),
+    ("bursts of 10 x 1200 bytes, {t}", "CPU us", 1000, "{t}: CPU ns per packet of a burst"),
+    ("bursts, {t}, lost", "%", 1, "{t}: loss % (round trip)"),
+)
+TURN_MANY = (
+    ("allocations at once, udp", "number", 1, "allocations at once"),
+    ("each of them", "CPU us", 1, "CPU us per allocation"),
+    ("each of them", "KiB", 1, "KiB per allocation"),
 )
 TRANSPORTS = ("udp", "tcp", "tls")
 STREAMS = [f"{kind} {n} streams" for kind in ("rtp", "srtp") for n in (100, 500)]
@@ -188,9 +206,27 @@ def web(harness, options, env):
     return done, servers
 
 
+def turn(harness, options, env, rounds):
+    """TURN on E alone: the harness's part, then bursts and many allocations."""
+    servers = (TURN, "coturn")
+    done = measure(harness, "turn", servers, options, env)
+    argv = [sys.executable, HERE / "turn.py", "--rounds", rounds]
+    for server in servers:
+        argv += ["--server", server]
+    more = subprocess.run([str(a) for a in argv], env={**os.environ, **env}, stdout=subprocess.PIPE, text=True,
+                          check=False)
+    (OUT / "turn-more.json").write_text(more.stdout)
+    for server, got in (json.loads(more.stdout) if more.returncode == 0 else {}).items():
+        done["results"].setdefault(server, {}).update(got)
+    print("\n| TURN | unit | turnpike E | coturn | ratio |\n|---|---|---|---|---|")
+    table(done, TURN_ROWS, TRANSPORTS, servers)
+    table(done, TURN_MANY, ("",), servers)
+    return done, servers
+
+
 def main():
     ap = argparse.ArgumentParser(prog="scripts/bench", description="turnpike beside its peers, one table")
-    ap.add_argument("part", nargs="?", choices=("sip", "media", "http"), help="only this part")
+    ap.add_argument("part", nargs="?", choices=("sip", "media", "http", "turn"), help="only this part")
     ap.add_argument("--seconds", type=float, default=5, help="length of each measurement")
     ap.add_argument("--rounds", type=int, default=2, help="the servers take turns in each; medians are shown")
     args = ap.parse_args()
@@ -227,6 +263,10 @@ def main():
     if args.part in (None, "http"):
         done, servers = web(harness, options, env)
         parts["http"] = (None, done, HTTP, ())
+        complete = complete and all(done["results"].get(s) for s in servers)
+    if args.part in (None, "turn"):
+        done, servers = turn(harness, options, env, args.rounds)
+        parts["turn"] = (None, done, TURN_ROWS, ())
         complete = complete and all(done["results"].get(s) for s in servers)
     if "sip" in parts and not sipp.has_tls:
         print("\nNot measured: calls over TLS. This sipp has no TLS; SIPP=PATH names one that has.")

@@ -1,7 +1,7 @@
 /*
- * Runs of packets as video makes them: every client sends a frame as RUN packets at once, FPS times a
- * second, and the peer echoes. All else is the harness's turnload, whose source this includes
- * (cc -I HARNESS/c); speaks the same barrier protocol.
+ * Runs of packets as video makes them: every client sends a frame as RUN packets at once, FPS times
+ * a second, and the peer echoes. All else is the harness's turnload, whose source this includes (cc
+ * -I HARNESS/c); speaks the same barrier protocol.
  *
  *   turn_burst --server IP:PORT --transport udp --allocs N --run N --fps N --size N --seconds S
  */
@@ -77,16 +77,37 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while ((o = getopt_long(argc, argv, "", lo, NULL)) != -1) {
 		switch (o) {
-		case 's': srv = parse_addr(optarg); break;
-		case 't': transport = !strcmp(optarg, "udp") ? T_UDP : !strcmp(optarg, "tcp") ? T_TCP : T_TLS; break;
-		case 'u': user = optarg; break;
-		case 'w': pass = optarg; break;
-		case 'n': nalloc = atoi(optarg); break;
-		case 'r': run = atoi(optarg); break;
-		case 'f': fps = atoi(optarg); break;
-		case 'z': size = atoi(optarg); break;
-		case 'd': secs = atof(optarg); break;
-		default: return 2;
+		case 's':
+			srv = parse_addr(optarg);
+			break;
+		case 't':
+			transport = !strcmp(optarg, "udp")   ? T_UDP
+				    : !strcmp(optarg, "tcp") ? T_TCP
+							     : T_TLS;
+			break;
+		case 'u':
+			user = optarg;
+			break;
+		case 'w':
+			pass = optarg;
+			break;
+		case 'n':
+			nalloc = atoi(optarg);
+			break;
+		case 'r':
+			run = atoi(optarg);
+			break;
+		case 'f':
+			fps = atoi(optarg);
+			break;
+		case 'z':
+			size = atoi(optarg);
+			break;
+		case 'd':
+			secs = atof(optarg);
+			break;
+		default:
+			return 2;
 		}
 	}
 	if (run < 1 || run > MAX_RUN || size < 16 || size > 1400 || nalloc < 1)
@@ -117,9 +138,12 @@ int main(int argc, char **argv)
 	bursts(run, fps, (size_t)size, 0.5);
 	barrier("warm", NULL);
 	bursts(run, fps, (size_t)size, secs);
-	barrier("relay", "\"sent\":%llu,\"peer\":%llu,\"back\":%llu,\"drop\":%llu,\"secs\":%.3f,\"rtt_p50_us\":%.0f,\"rtt_p99_us\":%.0f",
+	barrier("relay",
+		"\"sent\":%llu,\"peer\":%llu,\"back\":%llu,\"drop\":%llu,\"secs\":%.3f,\"rtt_p50_"
+		"us\":%.0f,\"rtt_p99_us\":%.0f",
 		(unsigned long long)n_sent, (unsigned long long)n_peer, (unsigned long long)n_back,
-		(unsigned long long)n_drop, secs, hist_pct(&h_rtt, 50) / 1e3, hist_pct(&h_rtt, 99) / 1e3);
+		(unsigned long long)n_drop, secs, hist_pct(&h_rtt, 50) / 1e3,
+		hist_pct(&h_rtt, 99) / 1e3);
 	run_phase(nalloc, S_FREE, begin_free);
 	return 0;
 }

@@ -6,7 +6,7 @@
  */
 #include <stdint.h>
 
-#include "../support/turn_rig.h"
+#include "support/turn_rig.h"
 #include "turn/tcp_relay.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -31,15 +31,13 @@ class GuestServer:
 class GuestCall:
     """status is the final answer; media the (host, port) that the other side wants RTP at."""
 
-    def __init__(self, guest, server, callee, media, tls=None, direction="sendrecv", deadline_s=15.0,
-                 lines=()):
+    def __init__(self, guest, server, callee, media, tls=None, direction="sendrecv", deadline_s=15.0):
         self.uri = f"sip:{callee}"
         self.call_id = secrets.token_hex(8)
         self.tag = secrets.token_hex(4)
         self.n = 0
         self.data = b""
         self.direction = direction
-        self.lines = lines  # more of them at the end of the SDP
         self.sock = guest.netns.socket()
         self.sock.settimeout(deadline_s)
         self.sock.bind((guest.host, 0))
@@ -54,10 +52,9 @@ class GuestCall:
 
     def _sdp(self, media):
         host, port = media
-        more = "".join(f"{line}\r\n" for line in self.lines)
         return ("v=0\r\n" f"o=guest 1 {self.n + 1} IN IP4 {host}\r\n" "s=-\r\n" f"c=IN IP4 {host}\r\n" "t=0 0\r\n"
                 f"m=audio {port} RTP/AVP 0\r\n" "a=rtpmap:0 PCMU/8000\r\n" f"a=rtcp:{port + 1}\r\n"
-                f"a={self.direction}\r\n{more}")
+                f"a={self.direction}\r\n")
 
     @staticmethod
     def media_of(body):

@@ -9,7 +9,7 @@ from .play import expect
 from .turn_client import TurnClient
 from .webclient import WebClient, basic
 
-API_PORT = 443
+API_PORT = 8443
 PATH = "/api/v1/turn/credentials"
 BOB = ("bob", "bob-turn-secret")  # [turn-user bob]
 STATIC_NAT = """

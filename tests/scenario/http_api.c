@@ -23,6 +23,7 @@ struct lab {
 	struct stream_box *box;
 	struct env env;
 	struct api *api;
+	const char *at;
 	uint16_t port;
 	/* the service that knows the administrators */
 	struct timer timer;
@@ -125,8 +126,8 @@ static struct conf_snapshot *parse(struct lab *lab, const char *more)
 	buf_printf(&text,
 		   "[system]\nrole = C\nname = core1.example.com\n"
 		   "[tls web]\ncertificate = %s/web.pem\nkey = %s/web.key\n[admin ops]\n"
-		   "[api]\naddress = 127.0.0.1\nport = %u\n%s",
-		   lab->box->dir, lab->box->dir, lab->port, more);
+		   "[api]\naddress = %s\nport = %u\n%s",
+		   lab->box->dir, lab->box->dir, lab->at, lab->port, more);
 	snap = conf_parse(lab->env.conf, "t.ini", slice_of(text.p), 0, &errors);
 	if (!snap)
 		fail_msg("%s", errors.p);
@@ -185,6 +186,7 @@ static struct lab *lab_new(const char *more)
 	lab->box = stream_box_new();
 	lab->env = lab->box->env;
 	lab->env.role = CONF_ROLE_C;
+	lab->at = "127.0.0.1";
 	lab->port = free_port();
 	lab->verdict = SIGNIN_OK;
 	lab->status = 200;
@@ -570,8 +572,10 @@ static void nobody_inherits_a_name(void **state)
 	SOON(lab, lab->pending);
 	request = CONTAINER_OF(conn_list(lab->env.conns, CONN_REQUEST)->next, struct conn, node);
 	assert_string_equal(request->user, "");
-	hang_up(c);
+	stream_abort(c->s);
+	c->s = NULL;
 	SOON(lab, lab->n_cancels == 1);
+	hang_up(c);
 	lab_free(lab);
 }
 
@@ -581,6 +585,7 @@ static void off_until_tls(void **state)
 	struct client *c;
 	uint16_t first = lab->port;
 	struct addr a;
+	uint32_t n;
 	int fd;
 
 	assert_int_equal(conn_count(lab->env.conns, CONN_LISTENER), 0);
@@ -593,6 +598,20 @@ static void off_until_tls(void **state)
 	assert_int_equal(reconfigure(lab, "tls = web\n"), 0);
 	assert_int_equal(asks(c, POST GOOD, ""), 200);
 	hang_up(c);
+	c = dial(lab);
+	assert_int_equal(asks(c, POST GOOD, ""), 200);
+	hang_up(c);
+	/* from one address to any, and back: the same port */
+	n = conn_count(lab->env.conns, CONN_LISTENER);
+	lab->at = "any";
+	assert_int_equal(reconfigure(lab, "tls = web\n"), 0);
+	assert_true(conn_count(lab->env.conns, CONN_LISTENER) >= n);
+	c = dial(lab);
+	assert_int_equal(asks(c, POST GOOD, ""), 200);
+	hang_up(c);
+	lab->at = "127.0.0.1";
+	assert_int_equal(reconfigure(lab, "tls = web\n"), 0);
+	assert_int_equal(conn_count(lab->env.conns, CONN_LISTENER), n);
 	c = dial(lab);
 	assert_int_equal(asks(c, POST GOOD, ""), 200);
 	hang_up(c);

@@ -1101,6 +1101,30 @@ static void site_waits_for_a_name_over_a_reload(void **state)
 
 /* --- listeners --- */
 
+/* The same port at one address, at any, and back. */
+static void a_site_moves_between_addresses(void **state)
+{
+	static const char *const at[] = { "127.0.0.1", "any", "127.0.0.1" };
+	struct lab *lab = *state;
+	struct client *c;
+	char text[8192];
+	struct buf err;
+
+	buf_init(&err, 4096);
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		snprintf(text, sizeof(text),
+			 "%s[site t]\ntls = web\naddress = %s\nport = %u\ntarget = "
+			 "http://127.0.0.1:81\nvia = direct\npaths = /d\n",
+			 e_text(lab, "", NULL), at[i], lab->site_port);
+		if (end_reload(&lab->e, text, &err) != 0)
+			fail_msg("%s: %s", at[i], err.p);
+		c = dial(lab, lab->site_port);
+		assert_int_equal(asks(c, "GET", "/x", ""), 404);
+		hang_up(c);
+	}
+	buf_fini(&err);
+}
+
 static void port_that_is_taken_refuses_the_reload(void **state)
 {
 	struct lab *lab = *state;
@@ -1211,6 +1235,7 @@ int main(void)
 		T(site_sends_plain_http_to_https),
 		T(site_reached_directly),
 		T(site_waits_for_a_name_over_a_reload),
+		T(a_site_moves_between_addresses),
 		T(port_that_is_taken_refuses_the_reload),
 		T(places_of_listeners_are_used_again),
 	};

@@ -988,6 +988,213 @@ static void out_of_descriptors(void **state)
 	client_close(&c);
 }
 
+/* --- TCP relays on sockets --- */
+
+#define TCP_ON ON "tcp-relays = yes\n"
+
+static unsigned client_allocates_tcp(struct client *c)
+{
+	unsigned code = 401;
+
+	for (int i = 0; i < 2 && code == 401; i++) {
+		client_start(c, STUN_METHOD_ALLOCATE);
+		c->b.n = STUN_HEADER_BYTES; /* another transport than it says */
+		stun_build_attr(&c->b, STUN_ATTR_REQUESTED_TRANSPORT, "\x06\0\0", 4);
+		code = client_asks(c);
+	}
+	return code;
+}
+
+/* CONNECTION-ID of the message that came last, and the peer it names. */
+static uint32_t connection_id(const struct client *c, struct addr *peer)
+{
+	struct stun_msg m;
+	struct stun_attr a;
+	uint32_t id = 0;
+
+	assert_int_equal(stun_decode(c->got, c->n_got, &m), 0);
+	assert_true(stun_attr_find(&m, STUN_ATTR_CONNECTION_ID, &a) && stun_attr_u32(&a, &id));
+	if (peer) {
+		assert_int_equal(m.method, STUN_METHOD_CONNECTION_ATTEMPT);
+		assert_true(stun_attr_find(&m, STUN_ATTR_XOR_PEER_ADDRESS, &a));
+		assert_true(stun_attr_xor_addr(&m, &a, peer));
+	}
+	return id;
+}
+
+/* A data connection over via for id, with the nonce of the control connection. */
+static void data_open(struct client *data, const struct client *c, enum via via, uint32_t id)
+{
+	client_open(data, c->w, via);
+	memcpy(data->nonce, c->nonce, c->n_nonce);
+	data->n_nonce = c->n_nonce;
+	client_start(data, STUN_METHOD_CONNECTION_BIND);
+	stun_build_u32(&data->b, STUN_ATTR_CONNECTION_ID, id);
+	assert_int_equal(client_asks(data), 200);
+}
+
+static bool stream_has(struct client *c, const char *text)
+{
+	char got[64];
+	size_t n = strlen(text);
+
+	return c->s && evbuffer_get_length(stream_in(c->s)) == n &&
+	       evbuffer_copyout(stream_in(c->s), got, n) == (ev_ssize_t)n &&
+	       memcmp(got, text, n) == 0 && evbuffer_drain(stream_in(c->s), n) == 0;
+}
+
+static bool fd_has(int fd, const char *text)
+{
+	char got[64];
+	ssize_t n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
+
+	return n == (ssize_t)strlen(text) && memcmp(got, text, (size_t)n) == 0;
+}
+
+static void says_both_ways(struct client *data, int peer)
+{
+	struct world *w = data->w;
+
+	client_sends(data, "to the peer", 11);
+	UNTIL_W(fd_has(peer, "to the peer"));
+	assert_int_equal(send(peer, "to the client", 13, MSG_NOSIGNAL), 13);
+	UNTIL_W(stream_has(data, "to the client"));
+}
+
+/* Connect from the relay's port to a peer that listens, then a peer that comes to it. */
+static void tcp_relays(void **state)
+{
+	struct world *w = *state;
+	struct addr at = stream_box_addr((uint16_t)(w->relay_first + 51)), relayed, from;
+	int listener = net_listen_tcp(&at, 4), out = -1, in;
+	struct client c, data, second;
+	struct stun_msg m;
+	struct stun_attr a;
+
+	assert_true(listener >= 0);
+	assert_int_equal(reload(w, USERS, TCP_ON), 0);
+	client_open(&c, w, VIA_TCP);
+	assert_int_equal(client_allocates_tcp(&c), 200);
+	assert_int_equal(stun_decode(c.got, c.n_got, &m), 0);
+	assert_true(stun_attr_find(&m, STUN_ATTR_XOR_RELAYED_ADDRESS, &a));
+	assert_true(stun_attr_xor_addr(&m, &a, &relayed));
+	client_start(&c, STUN_METHOD_CONNECT);
+	stun_build_xor_addr(&c.b, STUN_ATTR_XOR_PEER_ADDRESS, &at);
+	assert_int_equal(client_asks(&c), 200);
+	UNTIL_W((out = accept(listener, NULL, NULL)) >= 0);
+	from = net_remote_addr(out);
+	assert_true(addr_eq(&from, &relayed));
+	data_open(&data, &c, VIA_TLS, connection_id(&c, NULL));
+	says_both_ways(&data, out);
+	/* A peer comes. */
+	client_start(&c, STUN_METHOD_CREATE_PERMISSION);
+	stun_build_xor_addr(&c.b, STUN_ATTR_XOR_PEER_ADDRESS, &at);
+	assert_int_equal(client_asks(&c), 200);
+	at.port++;
+	in = net_connect_tcp(&relayed, &at, at.port, at.port);
+	assert_true(in >= 0);
+	UNTIL_W(client_has(&c));
+	data_open(&second, &c, VIA_TCP, connection_id(&c, &from));
+	assert_true(addr_eq(&from, &at));
+	says_both_ways(&second, in);
+	/* The peer goes, and its client connection with it. */
+	close(out);
+	UNTIL_W(data.closed || stream_eof(data.s));
+	client_close(&data);
+	assert_int_equal(reload(w, USERS, ON), 0); /* no such relays any more */
+	UNTIL_W(c.closed || stream_eof(c.s));
+	UNTIL_W(second.closed || stream_eof(second.s));
+	assert_int_equal(conn_count(w->box->env.conns, CONN_RELAYED), 0);
+	client_close(&c);
+	client_close(&second);
+	close(in);
+	close(listener);
+	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
+}
+
+/* --- what turnpikectl asks --- */
+
+struct asked {
+	struct ctl_request r;
+	const char *id, *user;
+};
+
+static const char *asked_param(const struct ctl_request *r, const char *key)
+{
+	const struct asked *q = r->impl;
+
+	return strcmp(key, "id") == 0 ? q->id : strcmp(key, "user") == 0 ? q->user : NULL;
+}
+
+/* How many allocations are shown; -1: 404. */
+static int n_shown(struct world *w, const char *id, const char *user)
+{
+	struct turn_edge *e = service_find(w->m, TURN_SERVICE).self;
+	struct asked q = { .r.param = asked_param, .id = id, .user = user };
+	json_t *out = NULL;
+	int code, n;
+
+	q.r.impl = &q;
+	code = turn_edge_commands[0].run(e, &q.r, &out);
+	n = code == 200 ? (int)json_array_size(json_object_get(out, "allocations")) : -1;
+	json_decref(out);
+	return n;
+}
+
+static void turnpikectl_shows_and_closes(void **state)
+{
+	struct world *w = *state;
+	struct client a, b;
+	struct conn *conn;
+	char id[CONN_ID_BYTES];
+	json_t *status = json_object();
+
+	client_open(&a, w, VIA_TCP);
+	assert_int_equal(client_allocates(&a), 200);
+	client_open(&b, w, VIA_UDP);
+	assert_int_equal(client_allocates(&b), 200);
+	client_binds(&b, 0x4001);
+	assert_int_equal(n_shown(w, NULL, NULL), 2);
+	assert_int_equal(n_shown(w, NULL, "bob"), 2);
+	assert_int_equal(n_shown(w, NULL, "alice"), 0);
+	conn = CONTAINER_OF(list_first(conn_list(w->box->env.conns, CONN_ALLOCATION)), struct conn,
+			    node);
+	if (conn->transport == CONN_UDP)
+		conn = CONTAINER_OF(conn->node.next, struct conn, node);
+	assert_int_equal(n_shown(w, conn_id_str(conn, id), NULL), 1);
+	assert_int_equal(n_shown(w, "allocation-12345", NULL), -1);
+	turn_edge_status(service_find(w->m, TURN_SERVICE).self, status);
+	assert_int_equal(json_integer_value(json_object_get(status, "allocations")), 2);
+	assert_int_equal(json_integer_value(json_object_get(status, "channels")), 1);
+	assert_int_equal(json_integer_value(json_object_get(status, "permissions")), 1);
+	json_decref(status);
+	/* Its client's connection goes too. */
+	conn->close(conn, "by hand");
+	UNTIL_W(a.closed || stream_eof(a.s));
+	assert_int_equal(n_shown(w, NULL, NULL), 1);
+	client_close(&a);
+	client_close(&b);
+	assert_int_equal(n_shown(w, id, NULL), -1);
+}
+
+/* Looked at every 30 s: what stands stays. */
+static void addresses_are_looked_at(void **state)
+{
+	struct world *w = *state;
+	struct turn_edge *e = service_find(w->m, TURN_SERVICE).self;
+	struct client c;
+
+	client_open(&c, w, VIA_UDP);
+	assert_int_equal(client_allocates(&c), 200);
+	client_binds(&c, 0x4001);
+	e->n_host = 0; /* as if they had been others */
+	e->next_addresses_ms = 0;
+	UNTIL_W(e->next_addresses_ms > 0);
+	assert_true(e->n_host > 0 && e->n_own >= e->n_host);
+	talk(&c, 0x4001);
+	client_close(&c);
+}
+
 /* A client comes and asks over a plain socket, which allocates nothing; it is answered, or closed,
  * or hears nothing. True: an allocation failed meanwhile. */
 static bool asks_while_failing(struct world *w, unsigned n)
@@ -1036,8 +1243,9 @@ static void reloads_without_memory(void **state)
 	struct world *w = *state;
 	struct client c;
 	bool hit = true;
+	unsigned n;
 
-	for (unsigned n = 1; hit; n++) {
+	for (n = 1; hit; n++) {
 		struct conf_snapshot *next = conf_of(
 			w, USERS, n % 2 ? ON "realm = other\n" : ON "max-allocations = 7\n");
 		struct buf errors;
@@ -1058,6 +1266,7 @@ static void reloads_without_memory(void **state)
 		assert_int_equal(client_asks(&c), 401);
 		client_close(&c);
 	}
+	assert_true(n > 5);
 	assert_int_equal(reload(w, USERS, ON), 0);
 	client_open(&c, w, VIA_TLS);
 	assert_int_equal(client_allocates(&c), 200);
@@ -1091,6 +1300,9 @@ int main(void)
 		TEST(few_ports_left_is_an_alarm),
 		TEST(nobody_who_could_is_an_alarm),
 		TEST(out_of_descriptors),
+		TEST(tcp_relays),
+		TEST(turnpikectl_shows_and_closes),
+		TEST(addresses_are_looked_at),
 		TEST(streams_without_memory),
 		TEST(reloads_without_memory),
 		TEST(draining_takes_no_new_ones),

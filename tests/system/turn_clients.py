@@ -28,15 +28,15 @@ class Stage(TurnCast):
         lab.inet.popen(["turnutils_peer", "-p", "3480", "-L", lab.inet.v4, "-L", lab.inet.v6],
                        log="peer.log")
 
-    def uclient(self, netns, *args, user=BOB, host=None, peer=None):
-        """Runs turnutils_uclient; all that it sent must have come back. Always with -s (Send and Data): its
-        channel numbers go up to 0x7FFF, as of RFC 5766, and RFC 8656 knows 0x4000-0x4FFF only."""
-        args = [str(arg) for arg in args]
+    def uclient(self, netns, *args, user=BOB, host=None, peer=None, channels=False):
+        """Runs turnutils_uclient; all that it sent must have come back. With -s (Send and Data) unless
+        channels: its numbers go up to 0x7FFF, as of RFC 5766, and RFC 8656 knows 0x4000-0x4FFF only."""
+        args = [str(arg) for arg in args] + ([] if channels else ["-s"])
         to_peer = [] if "-y" in args or "-T" in args else ["-e", peer or self.lab.inet.v4, "-r", "3480"]
         # its TLS now and then overlooks one that has come, with coturn too: once more then
         for attempt in range(3 if "-S" in args else 1):
             done = netns.run(["turnutils_uclient", "-u", user[0], "-w", user[1], "-n", N_MESSAGES, "-m",
-                              N_CLIENTS, "-z", "10", "-l", "171", "-c", "-s", *args, *to_peer,
+                              N_CLIENTS, "-z", "10", "-l", "171", "-c", *args, *to_peer,
                               host or self.lab.dmz.v4], check=False, timeout=60)
             text = done.stdout + done.stderr
             lost = re.findall(r"Total lost packets (-?\d+)", text)
@@ -105,6 +105,31 @@ def channels(s):
                     expect((back.number, back.data) == (0x4000, data), transport, size, back)
                 expect(client.refresh(0).kind == SUCCESS, "refresh")
     peer.close()
+
+
+@play.check
+def legacy_channels(s):
+    """uclient as it is, with ChannelData (legacy-channels = yes), over UDP, TCP and TLS, from both places"""
+    tls = ("-t", "-S", "-E", s.ca)
+    s.setting(legacy_channels="yes")
+    try:
+        for ways in (((), ("-g", "-l", "1000")), (("-t",), ("-t", "-l", "1000")), (tls, (*tls, "-p", "3478"))):
+            s.together(*((netns, args, {"channels": True}) for netns in (s.lab.inet, s.lab.home) for args in ways))
+            s.clear()
+        with s.turn() as client:
+            client.relay()
+            peer = (s.lab.inet.v4, 3480)
+            expect(client.bind(0x7ffe, peer).kind == SUCCESS, "the last of RFC 5766")
+            expect(client.bind(0x7fff, (peer[0], 3481)).code == 400, "reserved by RFC 5766")
+            expect(client.bind(0x3fff, (peer[0], 3481)).code == 400, "no channel at all")
+            s.setting(legacy_channels=None)
+            expect(client.bind(0x5000, (peer[0], 3481)).code == 400, "beyond RFC 8656")
+            client.send_channel(0x7ffe, b"a channel that stands stays")
+            answer = client.receive()
+            expect(answer.number == 0x7ffe and answer.data == b"a channel that stands stays", answer)
+            expect(client.refresh(0).kind == SUCCESS, "refresh")
+    finally:
+        s.setting(legacy_channels=None)
 
 
 @play.check

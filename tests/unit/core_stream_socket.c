@@ -936,7 +936,7 @@ static void listener_freed_by_its_taker(void **state)
 		stream_close(fx->a.s);
 		stream_close(fx->b.s);
 		fx->a.s = fx->b.s = NULL;
-		fx->a.n_closed = 0;
+		fx->a.n_opened = fx->a.n_closed = 0;
 		close(fds[tls]);
 		assert_int_equal(conn_count(fx->box->env.conns, CONN_LISTENER), 0);
 	}
