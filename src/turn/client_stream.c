@@ -16,6 +16,10 @@
  * full line. Less than what makes a stream full, so that its requests are still answered. */
 #define LOSSY_BYTES (64 * 1024)
 #define LOOK_BYTES  20 /* turn_frame_look() knows with so many */
+/* Who never had an allocation has proved nothing, and gets little memory: no request that leads to
+ * one is longer, and so many answers wait only for somebody who takes none. */
+#define STRANGER_FRAME_BYTES 4096
+#define STRANGER_OUT_BYTES   (32 * 1024)
 
 struct turn_stream {
 	struct list node;
@@ -26,6 +30,7 @@ struct turn_stream {
 	struct timer idle;
 	struct loop_deferred later; /* read on, or free */
 	bool had_allocation;	    /* when idle was armed */
+	bool proved;		    /* had one at any time */
 };
 
 static void end(struct turn_stream *t, bool close, const char *why)
@@ -66,6 +71,18 @@ static void bad_frame(struct turn_stream *t, const uint8_t *p, size_t n)
 	end(t, true, text);
 }
 
+/* What nobody else could want: closed at once, with what waits. */
+static void refuse_stranger(struct turn_stream *t, const char *why)
+{
+	struct stream *s = t->stream;
+
+	t->edge->n_stream_bad++;
+	trace_add(t->edge->env->trace, "turn.stream.stranger", "no allocation", &t->client.remote,
+		  NULL, "%s", why);
+	end(t, false, why);
+	stream_abort(s);
+}
+
 static void give(struct turn_stream *t, uint8_t *p, size_t n, int64_t now_us)
 {
 	struct udp_packet pkt = { .p = p, .n = n, .from = t->client.remote, .now_us = now_us };
@@ -73,6 +90,7 @@ static void give(struct turn_stream *t, uint8_t *p, size_t n, int64_t now_us)
 	t->conn.rx_packets++;
 	t->conn.rx_bytes += n;
 	turn_server_client_input(t->edge->server, &t->client, &pkt);
+	t->proved = t->proved || t->client.alloc;
 }
 
 /* The frames that lie whole in the n bytes at p, at most *left. Returns how many bytes they have;
@@ -96,6 +114,10 @@ static size_t give_frames(struct turn_stream *t, uint8_t *p, size_t n, unsigned 
 		}
 		if (kind == TURN_FRAME_MORE)
 			return used;
+		if (len > STRANGER_FRAME_BYTES && !t->proved) {
+			refuse_stranger(t, "a message too long for who has no allocation");
+			return used;
+		}
 		if (len > n - used) {
 			*need = len;
 			return used;
@@ -143,6 +165,11 @@ static void read_frames(struct turn_stream *t)
 	unsigned left = FRAMES_A_TURN;
 
 	while (t->stream && evbuffer_get_length(stream_in(t->stream)) > 0) {
+		if (!t->proved &&
+		    evbuffer_get_length(stream_out(t->stream)) >= STRANGER_OUT_BYTES) {
+			refuse_stranger(t, "asks without taking the answers");
+			return;
+		}
 		/* Who does not take answers asks no more: writable goes on. */
 		if (stream_is_full(t->stream))
 			return;

@@ -112,12 +112,41 @@ static void on_timer(void *arg)
 
 /* --- what each E says of its server --- */
 
+static bool is_up(const struct turn_core *t, tunnel_peer peer)
+{
+	size_t n = t->tunnel ? t->tunnel->n_peers(t->tunnel_self) : 0;
+	struct tunnel_peer_info info;
+
+	for (size_t i = 0; i < n; i++)
+		if (t->tunnel->peer(t->tunnel_self, i, &info) && info.id == peer)
+			return info.up;
+	return false;
+}
+
+/* The tunnel knows which E is up at this moment. */
+static void look_who_is_up(struct turn_core *t)
+{
+	size_t n = t->tunnel ? t->tunnel->n_peers(t->tunnel_self) : 0;
+	struct tunnel_peer_info info;
+	struct turn_mint_server *s;
+
+	/* Those that have a place first: it must not go to another. */
+	for (size_t i = 0; i < TURN_MINT_SERVERS; i++)
+		t->mint.servers[i].up = is_up(t, t->mint.servers[i].peer);
+	for (size_t i = 0; i < n; i++) {
+		if (!t->tunnel->peer(t->tunnel_self, i, &info) || !info.up)
+			continue;
+		s = turn_mint_server(&t->mint, info.id);
+		if (s)
+			s->up = true;
+	}
+}
+
 static void forget(struct turn_core *t, tunnel_peer from)
 {
-	struct turn_mint_server *s = turn_mint_server(&t->mint, from);
-
-	if (s)
-		s->has_facts = false;
+	for (size_t i = 0; i < TURN_MINT_SERVERS; i++)
+		if (t->mint.servers[i].peer == from)
+			t->mint.servers[i].has_facts = false;
 }
 
 static void on_reset(void *arg, tunnel_peer from)
@@ -128,12 +157,14 @@ static void on_reset(void *arg, tunnel_peer from)
 static void on_put(void *arg, tunnel_peer from, const char *key, const json_t *item)
 {
 	struct turn_core *t = arg;
-	struct turn_mint_server *s = turn_mint_server(&t->mint, from);
 	const char *why = "no room for another E";
+	struct turn_mint_server *s;
 	struct turn_facts facts;
 
 	if (strcmp(key, TURN_SERVER_KEY) != 0)
 		return; /* of a newer version */
+	look_who_is_up(t);
+	s = turn_mint_server(&t->mint, from);
 	if (s && turn_server_item_read(item, &facts, &why)) {
 		s->facts = facts;
 		s->has_facts = true;
@@ -154,24 +185,6 @@ static void on_del(void *arg, tunnel_peer from, const char *key)
 
 static const struct tunnel_sink servers = { .reset = on_reset, .put = on_put, .del = on_del };
 static const struct tunnel_source secrets = { each_secret };
-
-/* The tunnel knows which E is up at this moment. */
-static void look_who_is_up(struct turn_core *t)
-{
-	size_t n = t->tunnel ? t->tunnel->n_peers(t->tunnel_self) : 0;
-	struct tunnel_peer_info info;
-	struct turn_mint_server *s;
-
-	for (size_t i = 0; i < TURN_MINT_SERVERS; i++)
-		t->mint.servers[i].up = false;
-	for (size_t i = 0; i < n; i++) {
-		if (!t->tunnel->peer(t->tunnel_self, i, &info) || !info.up)
-			continue;
-		s = turn_mint_server(&t->mint, info.id);
-		if (s)
-			s->up = true;
-	}
-}
 
 /* --- credentials --- */
 

@@ -110,21 +110,27 @@ int64_t turn_mint_turn(struct turn_mint *m, int64_t now_ms, struct turn_mint_cha
 
 /* --- servers --- */
 
+/* How good a place is for another E: 0 when it is not to be had. */
+static int vacancy(const struct turn_mint_server *s)
+{
+	return s->peer == 0 ? 3 : s->up ? 0 : s->has_facts ? 1 : 2;
+}
+
 struct turn_mint_server *turn_mint_server(struct turn_mint *m, uint32_t peer)
 {
-	struct turn_mint_server *empty = NULL;
+	struct turn_mint_server *place = NULL;
 
 	for (size_t i = 0; i < TURN_MINT_SERVERS; i++) {
 		struct turn_mint_server *s = &m->servers[i];
 
 		if (s->peer == peer)
 			return s;
-		if (s->peer == 0 && !empty)
-			empty = s;
+		if (vacancy(s) > (place ? vacancy(place) : 0))
+			place = s;
 	}
-	if (empty)
-		*empty = (struct turn_mint_server){ .peer = peer };
-	return empty;
+	if (place)
+		*place = (struct turn_mint_server){ .peer = peer };
+	return place;
 }
 
 static bool is_ready(const struct turn_mint_server *s)

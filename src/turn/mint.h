@@ -68,7 +68,8 @@ struct turn_mint_change {
 /* Makes and drops what is due. Returns when to come again (monotonic). */
 int64_t turn_mint_turn(struct turn_mint *m, int64_t now_ms, struct turn_mint_change *out);
 
-/* The place of that E, taken when there is none; NULL: all are taken. */
+/* The place of that E, taken when there is none: an empty one, else that of an E that is down,
+ * which says everything again when it is back. NULL: all are up. */
 struct turn_mint_server *turn_mint_server(struct turn_mint *m, uint32_t peer);
 /* Is there an E that is up / one that is up and has TURN? */
 bool turn_mint_any_up(const struct turn_mint *m);

@@ -96,8 +96,8 @@ static const struct conf_row rows[] = {
 	ROW("unauthenticated-rate", CONF_U32, unauthenticated_rate, .def = "100", .min = 0,
 	    .max = 1000000,
 	    .help = "E: answers per second to datagrams of one source that has proved nothing, "
-		    "twice that in a burst; over it only answers no longer than the question; 0: "
-		    "no limit"),
+		    "twice that in a burst; over it only answers no longer than the question; and "
+		    "as many wrong credentials of one source; 0: no limit"),
 	ROW("max-connections", CONF_U32, max_connections, .def = "10000", .min = 1, .max = 1000000,
 	    .help = "E: TCP and TLS connections of clients at each port"),
 	ROW("max-per-source", CONF_U32, max_per_source, .def = "1000", .min = 0, .max = 1000000,

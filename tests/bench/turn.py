@@ -89,7 +89,7 @@ def main():
     ap.add_argument("--seconds", type=float, default=3)
     ap.add_argument("--rounds", type=int, default=2)
     ap.add_argument("--only", default="bursts,many")
-    ap.add_argument("--n-many", type=int, default=9500)
+    ap.add_argument("--n-many", type=int, default=10000)
     ap.add_argument("--n-churn", type=int, default=1000000)
     args = ap.parse_args()
     harness = pathlib.Path(os.environ["TURNPIKE_BENCH"])

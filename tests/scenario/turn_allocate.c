@@ -280,6 +280,34 @@ static void two_families_at_once(void **state)
 	assert_int_equal(guest_allocates(&g), 437);
 }
 
+/* One family is given back, the other one goes on. */
+static void one_of_two_families_is_given_back(void **state)
+{
+	struct rig *rig = *state;
+	struct guest g;
+
+	guest_init(&g, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_hello(&g);
+	assert_int_equal(ask_allocate(&g, STUN_ATTR_ADDITIONAL_ADDRESS_FAMILY, 2, 4), 200);
+	assert_int_equal(guest_permits(&g, "198.51.100.1"), 200);
+	assert_int_equal(guest_binds(&g, 0x4000, "198.51.100.1:9"), 200);
+	assert_int_equal(guest_permits(&g, "[2001:4860::7]:1"), 200);
+	guest_start(&g, STUN_METHOD_REFRESH);
+	guest_byte(&g, STUN_ATTR_REQUESTED_ADDRESS_FAMILY, 1, 4);
+	stun_build_u32(&g.b, STUN_ATTR_LIFETIME, 0);
+	assert_int_equal(guest_asks(&g), 200);
+	assert_int_equal(rig->n_relays, 1);
+	assert_false(guest_says_on_channel(&g, 0x4000, "x"));
+	assert_false(guest_says(&g, "198.51.100.1:9", "x"));
+	assert_true(guest_says(&g, "[2001:4860::7]:1", "x"));
+	assert_int_equal(guest_binds(&g, 0x4000, "198.51.100.1:9"), 443);
+	guest_start(&g, STUN_METHOD_REFRESH);
+	guest_byte(&g, STUN_ATTR_REQUESTED_ADDRESS_FAMILY, 2, 3); /* of a wrong length */
+	assert_int_equal(guest_asks(&g), 400);
+	assert_int_equal(guest_refreshes(&g, 0), 200);
+	assert_int_equal(rig->n_relays, 0);
+}
+
 static void ports_in_use_elsewhere_are_passed_over(void **state)
 {
 	struct rig *rig = *state;
@@ -347,6 +375,55 @@ static void a_reserved_port_comes_with_its_token(void **state)
 	assert_int_equal(redeem(&b, token), 508);
 	assert_true(rig_traced(rig, "turn.reservation"));
 	assert_int_equal(turn_server_stats(rig->s).n_ports_used, 1);
+}
+
+/* A reservation whose address is served no more gives its port and its place back. */
+static void a_reservation_outlives_its_address(void **state)
+{
+	struct rig *rig = *state;
+	struct guest a, b;
+	uint64_t token;
+
+	guest_init(&a, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_init(&b, rig, "alice", "192.0.2.7:5001", TURN_UDP);
+	guest_hello(&a);
+	guest_hello(&b);
+	token = even_pair(&a, 200);
+	rig->conf.relay_ip4 = (struct addr){ 0 };
+	assert_int_equal(rig_configure(rig), 0);
+	assert_int_equal(turn_server_stats(rig->s).n_users, 1);
+	assert_int_equal(redeem(&b, token), 508);
+	assert_int_equal(rig->n_relays, 0);
+	assert_int_equal(turn_server_stats(rig->s).n_ports_used, 0);
+	assert_int_equal(turn_server_stats(rig->s).n_users, 0);
+}
+
+/* The same when there is no memory for what claims it. */
+static void claims_without_memory(void **state)
+{
+	struct rig *rig = *state;
+	bool hit = true;
+	struct guest a, b;
+	unsigned n;
+
+	guest_init(&a, rig, "alice", "192.0.2.7:5000", TURN_UDP);
+	guest_init(&b, rig, "alice", "192.0.2.7:5001", TURN_UDP);
+	guest_hello(&a);
+	guest_hello(&b);
+	for (n = 1; hit; n++) {
+		uint64_t token = even_pair(&a, 200);
+
+		alloc_fail_at(n);
+		redeem(&b, token);
+		hit = alloc_fail_hit();
+		alloc_fail_at(0);
+		if (turn_alloc_find(rig->s, &b.c))
+			assert_int_equal(guest_refreshes(&b, 0), 200);
+		assert_int_equal(guest_refreshes(&a, 0), 200);
+		assert_int_equal(turn_server_stats(rig->s).n_ports_used, 0);
+		assert_int_equal(turn_server_stats(rig->s).n_users, 0);
+	}
+	assert_true(n > 3);
 }
 
 /* Checklist row 10. */
@@ -590,8 +667,11 @@ int main(void)
 		TEST(what_extensions_ask_for),
 		TEST(families),
 		TEST(two_families_at_once),
+		TEST(one_of_two_families_is_given_back),
 		TEST(ports_in_use_elsewhere_are_passed_over),
 		TEST(a_reserved_port_comes_with_its_token),
+		TEST(a_reservation_outlives_its_address),
+		TEST(claims_without_memory),
 		TEST(row10_even_port_loops_leak_nothing),
 		TEST(quota_and_capacity),
 		TEST(a_full_server_names_another),

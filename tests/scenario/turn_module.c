@@ -891,6 +891,14 @@ static bool is_alarmed(const struct world *w, const char *id)
 	return s.found;
 }
 
+/* What it does every two seconds. */
+static void look_now(struct world *w)
+{
+	struct turn_edge *e = service_find(w->m, TURN_SERVICE).self;
+
+	timer_start(loop_timers(w->box->env.loop), &e->look_timer, 0);
+}
+
 static void near_the_limit_is_an_alarm(void **state)
 {
 	struct world *w = *state;
@@ -899,10 +907,12 @@ static void near_the_limit_is_an_alarm(void **state)
 	assert_int_equal(reload(w, USERS, ON "max-allocations = 1\n"), 0);
 	client_open(&c, w, VIA_UDP);
 	assert_int_equal(client_allocates(&c), 200);
+	look_now(w);
 	UNTIL_W(is_alarmed(w, "turn-allocations"));
 	client_start(&c, STUN_METHOD_REFRESH);
 	stun_build_u32(&c.b, STUN_ATTR_LIFETIME, 0);
 	assert_int_equal(client_asks(&c), 200);
+	look_now(w);
 	UNTIL_W(!is_alarmed(w, "turn-allocations"));
 	client_close(&c);
 }
@@ -932,6 +942,7 @@ static void few_ports_left_is_an_alarm(void **state)
 		client_open(&all[i], w, VIA_UDP);
 		assert_int_equal(client_allocates(&all[i]), 200);
 	}
+	look_now(w);
 	UNTIL_W(is_alarmed(w, "turn-ports"));
 	for (unsigned i = 0; i < N; i++) {
 		client_start(&all[i], STUN_METHOD_REFRESH);
@@ -939,6 +950,7 @@ static void few_ports_left_is_an_alarm(void **state)
 		assert_int_equal(client_asks(&all[i]), 200);
 		client_close(&all[i]);
 	}
+	look_now(w);
 	UNTIL_W(!is_alarmed(w, "turn-ports"));
 	free(all);
 }
@@ -949,11 +961,14 @@ static void nobody_who_could_is_an_alarm(void **state)
 	struct turn_edge *e = service_find(w->m, TURN_SERVICE).self;
 
 	assert_int_equal(reload(w, "", ON), 0);
+	look_now(w);
 	UNTIL_W(e->without_credentials_ms >= 0);
 	assert_false(is_alarmed(w, "turn-no-credentials"));
 	e->without_credentials_ms -= 60000; /* a minute ago */
+	look_now(w);
 	UNTIL_W(is_alarmed(w, "turn-no-credentials"));
 	assert_int_equal(reload(w, USERS, ON), 0);
+	look_now(w);
 	UNTIL_W(!is_alarmed(w, "turn-no-credentials"));
 }
 
@@ -986,6 +1001,79 @@ static void out_of_descriptors(void **state)
 	client_binds(&c, 0x4001);
 	talk(&c, 0x4001);
 	client_close(&c);
+}
+
+/* Data of a length that comes in several reads. */
+static void a_long_frame_comes_in_pieces(void **state)
+{
+	enum { BYTES = 40000 };
+	struct world *w = *state;
+	uint8_t *raw = calloc(1, TURN_CHANNEL_HEADER_BYTES + BYTES), *got = malloc(BYTES + 1);
+	struct client c;
+	ssize_t n = -1;
+
+	for (size_t i = 0; i < BYTES; i++)
+		raw[TURN_CHANNEL_HEADER_BYTES + i] = (uint8_t)(i % 253);
+	turn_channel_header(raw, 0x4001, BYTES);
+	client_open(&c, w, VIA_TLS);
+	assert_int_equal(client_allocates(&c), 200);
+	client_binds(&c, 0x4001);
+	for (size_t at = 0; at < TURN_CHANNEL_HEADER_BYTES + BYTES; at += 10001) {
+		size_t n_left = TURN_CHANNEL_HEADER_BYTES + BYTES - at;
+
+		client_sends(&c, raw + at, n_left < 10001 ? n_left : 10001);
+		for (int i = 0; i < 5; i++)
+			loop_once(w->box->env.loop, 1);
+	}
+	UNTIL_W((n = recv(w->peer, got, BYTES + 1, MSG_DONTWAIT)) >= 0);
+	assert_int_equal(n, BYTES);
+	assert_memory_equal(got, raw + TURN_CHANNEL_HEADER_BYTES, BYTES);
+	talk(&c, 0x4001);
+	client_close(&c);
+	free(raw);
+	free(got);
+}
+
+/* Has the other side closed? */
+static bool is_reset(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || errno != EAGAIN;
+}
+
+/* Who has no allocation cannot make the server keep much. */
+static void strangers_get_little_memory(void **state)
+{
+	static const uint8_t long_one[] = { 0, 3, 0x10, 0, 0x21, 0x12, 0xa4, 0x42 };
+	struct world *w = *state;
+	struct addr to = stream_box_addr(w->port);
+	uint8_t one[64], many[100 * 64], tid[STUN_TID_BYTES] = { 1 };
+	struct stun_build b;
+	size_t n_sent = 0;
+	int fd = net_connect_tcp(&to, NULL, 0, 0), small = 4096;
+
+	assert_true(fd >= 0);
+	assert_int_equal(send(fd, long_one, sizeof(long_one), 0), sizeof(long_one));
+	UNTIL_W(is_reset(fd));
+	close(fd);
+	assert_int_equal(trace_count(w->box->env.trace, "turn.stream.stranger"), 1);
+	/* Asks on and on and reads nothing. */
+	stun_build_start(&b, one, sizeof(one), STUN_CLASS_REQUEST, STUN_METHOD_ALLOCATE, tid);
+	for (int i = 0; i < 100; i++)
+		memcpy(many + i * b.n, one, b.n);
+	fd = net_connect_tcp(&to, NULL, 0, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	while (trace_count(w->box->env.trace, "turn.stream.stranger") == 1) {
+		ssize_t n = send(fd, many + n_sent % b.n, 99 * b.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		n_sent += n > 0 ? (size_t)n : 0;
+		assert_true(n_sent < 20000000);
+		loop_once(w->box->env.loop, 1);
+	}
+	UNTIL_W(conn_count(w->box->env.conns, CONN_TURN) == 0);
+	close(fd);
 }
 
 /* --- TCP relays on sockets --- */
@@ -1189,6 +1277,7 @@ static void addresses_are_looked_at(void **state)
 	client_binds(&c, 0x4001);
 	e->n_host = 0; /* as if they had been others */
 	e->next_addresses_ms = 0;
+	look_now(w);
 	UNTIL_W(e->next_addresses_ms > 0);
 	assert_true(e->n_host > 0 && e->n_own >= e->n_host);
 	talk(&c, 0x4001);
@@ -1300,6 +1389,8 @@ int main(void)
 		TEST(few_ports_left_is_an_alarm),
 		TEST(nobody_who_could_is_an_alarm),
 		TEST(out_of_descriptors),
+		TEST(a_long_frame_comes_in_pieces),
+		TEST(strangers_get_little_memory),
 		TEST(tcp_relays),
 		TEST(turnpikectl_shows_and_closes),
 		TEST(addresses_are_looked_at),

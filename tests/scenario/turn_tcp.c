@@ -733,7 +733,34 @@ static void note_id(struct walk *k, const struct stun_msg *m)
 		k->ids[k->n_ids++ % 8] = id;
 }
 
-/* The connection opens, fails, or is left alone; it may be gone before. */
+/* A connection that is not open yet goes with its allocation, by hand, by time or by policy. */
+static void walk_ends_connecting(struct walk *k)
+{
+	struct world *w = k->w;
+	struct conn *c =
+		CONTAINER_OF(conn_list(w->rig->conns, CONN_RELAYED)->prev, struct conn, node);
+
+	switch (draw(k, 4)) {
+	case 0:
+		guest_refreshes(&w->g, 0);
+		return;
+	case 1:
+		assert_string_equal(c->state, "connecting");
+		c->close(c, "by hand");
+		assert_int_equal(heard(&w->g), 447);
+		return;
+	case 2:
+		rig_wait_ms(w->rig, TURN_TCP_CONNECT_MS);
+		return;
+	default:
+		rig_add_prefix(&w->rig->deny, "198.51.100.0/24");
+		assert_int_equal(rig_configure(w->rig), 0);
+		w->rig->deny.n = 0;
+		assert_int_equal(rig_configure(w->rig), 0);
+	}
+}
+
+/* The connection opens, fails, or goes before. */
 static void walk_connects(struct walk *k, const char *peer)
 {
 	struct world *w = k->w;
@@ -753,8 +780,8 @@ static void walk_connects(struct walk *k, const char *peer)
 		e->s = NULL;
 		fails(w);
 	} else {
-		w->ours->state = STREAM_OPEN; /* the allocation ends or closes it */
-		guest_refreshes(&w->g, 0);
+		w->ours->state = STREAM_OPEN; /* so that the pair lets go of it */
+		walk_ends_connecting(k);
 	}
 }
 

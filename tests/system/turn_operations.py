@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from lab.pair import ADMIN_PASSWORD, build
 from lab.play import Play, expect
-from lab.turn_client import SUCCESS, TCP, ChannelData, minted
+from lab.turn_client import DATA_ATTR, SUCCESS, TCP, ChannelData, minted
 from lab.turncast import BOB, TurnCast
 
 play = Play()
@@ -93,6 +93,45 @@ def listing(s):
     expect(client.refresh(0).kind == stream.refresh(0).kind == SUCCESS, "refresh")
     client.close()
     stream.close()
+    s.no_allocations()
+
+
+@play.check
+def counters(s):
+    """its counters are what the client counted, to the byte: channels, Send and Data, over UDP, TCP, TLS; strangers"""
+    sizes = [1, 3, 20, 160, 172, 1000, 1200]
+    stranger = s.lab.nat.bound_udp(s.lab.nat.v4)
+    for transport in ("udp", "tcp", "tls"):
+        client, relay = s.ready(transport=transport)
+        n = n_bytes = 0
+        for size in sizes * 3:
+            s.echo(client, bytes([n]) * size)
+            n, n_bytes = n + 1, n_bytes + size
+        other = s.lab.inet.bound_udp(s.lab.inet.v4, timeout=2.0)
+        for size in sizes * 2:
+            # a permission by its address, and no channel
+            client.send(other.getsockname(), bytes([n]) * size)
+            data, source = other.recvfrom(2000)
+            other.sendto(data, source)
+            back = client.receive()
+            expect(back.get(DATA_ATTR) == data and len(data) == size, back)
+            n, n_bytes = n + 1, n_bytes + size
+        other.close()
+        row = s.row(client)
+        found = [row[key] for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "dropped", "no_permission")]
+        expect(found == [n, n_bytes, n, n_bytes, 0, 0], transport, "client:", n, n_bytes, "turnpikectl:", found)
+        for _ in range(7):
+            stranger.sendto(b"let me in", relay)
+        s.edge.wait(lambda c=client: s.row(c)["no_permission"] == 7, 3, "seven packets without permission")
+        row = s.row(client)
+        expect((row["tx_packets"], row["tx_bytes"], row["dropped"]) == (n, n_bytes, 7), row)
+        text = s.edge.text("turn", row["id"])
+        for line in (f"rx_packets: {n}", f"rx_bytes: {n_bytes}", f"tx_packets: {n}", f"tx_bytes: {n_bytes}",
+                     "no_permission: 7"):
+            expect(line in text, line, "is not in", text)
+        expect(client.refresh(0).kind == SUCCESS, "refresh")
+        client.close()
+    stranger.close()
     s.no_allocations()
 
 

@@ -781,6 +781,32 @@ static bool find_turn(const struct conn *c, int64_t ended_wall_s, void *arg)
 	return !*found;
 }
 
+/* TLS is turned off between a connection and its first byte: who wants TLS is refused, others are
+ * served. */
+static void tls_goes_before_the_first_byte(void **state)
+{
+	struct fixture *fx = *state;
+	struct stream_listener_conf l = both_ways_in(fx), plain = conf_of(fx, NULL);
+	int tls, other;
+
+	listen_with(fx, &l);
+	tls = raw_dial(fx);
+	other = raw_dial(fx);
+	UNTIL(fx->box, conn_count(fx->box->env.conns, CONN_LISTENER) == 1);
+	for (int i = 0; i < 5; i++)
+		loop_once(fx->box->env.loop, 1);
+	stream_listener_configure(fx->l, &plain);
+	assert_int_equal(send(tls, "\x16\x03\x01", 3, 0), 3);
+	UNTIL(fx->box, fx->n_refused == 1);
+	assert_int_equal(fx->n_accepted, 0);
+	assert_int_equal(send(other, "\0\x03", 2, 0), 2);
+	UNTIL(fx->box, fx->n_accepted == 1);
+	stream_close(fx->b.s);
+	fx->b.s = NULL;
+	close(tls);
+	close(other);
+}
+
 static void silence_where_tls_is_detected(void **state)
 {
 	struct fixture *fx = *state;
@@ -1186,6 +1212,7 @@ int main(void)
 		T(silence_instead_of_a_handshake),
 		T(tells_tls_from_plain),
 		T(detects_by_one_byte),
+		T(tls_goes_before_the_first_byte),
 		T(silence_where_tls_is_detected),
 		T(limits_hold),
 		T(out_of_descriptors),

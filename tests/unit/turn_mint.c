@@ -193,6 +193,15 @@ static void full_of_servers(void **state)
 	for (uint32_t i = 1; i <= TURN_MINT_SERVERS; i++)
 		add_server(m, i, "2001:db8::1", 1, 0, 0);
 	assert_null(turn_mint_server(m, TURN_MINT_SERVERS + 1));
+	/* Those that are down make room, first who has nothing to say. */
+	m->servers[5].up = m->servers[7].up = false;
+	m->servers[7].has_facts = false;
+	assert_ptr_equal(turn_mint_server(m, 1000), &m->servers[7]);
+	m->servers[7].up = true;
+	assert_ptr_equal(turn_mint_server(m, 1001), &m->servers[5]);
+	assert_false(m->servers[5].up || m->servers[5].has_facts);
+	m->servers[5].up = true;
+	assert_null(turn_mint_server(m, 1002));
 	assert_non_null(turn_mint_server(m, TURN_MINT_SERVERS));
 	assert_true(turn_mint_make(m, DOMAIN, SLICE("a"), 0, WALL_S, &c));
 	assert_string_equal(c.uris[0], "turn:[2001:db8::1]:3478?transport=udp");
