@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/trace.h"
 #include "turn/server_impl.h"
@@ -19,7 +20,7 @@ static struct turn_tuple tuple_of(const struct turn_client *c)
 	return t;
 }
 
-struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_client *c)
+struct turn_alloc *turn_alloc_find(struct turn_server *s, const struct turn_client *c)
 {
 	struct turn_tuple t;
 	struct htab_node *node;
@@ -27,8 +28,13 @@ struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct tur
 	if (c->transport != TURN_UDP)
 		return c->alloc;
 	t = tuple_of(c);
+	if (s->last && memcmp(&s->last->tuple, &t, sizeof(t)) == 0)
+		return s->last;
 	node = htab_get(&s->allocs, (struct slice){ (const char *)&t, sizeof(t) });
-	return node ? CONTAINER_OF(node, struct turn_alloc, node) : NULL;
+	if (!node)
+		return NULL;
+	s->last = CONTAINER_OF(node, struct turn_alloc, node);
+	return s->last;
 }
 
 static void close_conn(struct conn *c, const char *reason)
@@ -113,6 +119,8 @@ static void leave(struct turn_alloc *a, const char *why)
 {
 	timer_stop(a->server->timers, &a->timer);
 	htab_del(&a->server->allocs, &a->node);
+	if (a->server->last == a)
+		a->server->last = NULL;
 	if (a->tcp && a->server->tcp)
 		a->server->tcp->ended(a, why);
 	conn_end(a->server->conns, &a->conn, "%s", why);

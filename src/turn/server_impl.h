@@ -49,6 +49,7 @@ struct turn_server {
 	struct turn_usage usage;
 	struct turn_ports *ports[TURN_N_RELAYS]; /* IPv4, IPv6 */
 	struct htab allocs;			 /* every allocation, by tuple */
+	struct turn_alloc *last; /* found by tuple: packets come in runs; NULL: none */
 	struct list reservations;
 	struct turn_server_stats counters; /* only those that count up */
 	unsigned next_alternate;
@@ -106,7 +107,7 @@ void turn_answer_unproved(const struct turn_request *q, struct stun_build *b);
 /* --- alloc.c --- */
 
 /* The allocation of a 5-tuple, or NULL. */
-struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_client *c);
+struct turn_alloc *turn_alloc_find(struct turn_server *s, const struct turn_client *c);
 /* One of an authenticated request, without relays, in no table. NULL without memory. */
 struct turn_alloc *turn_alloc_new(const struct turn_request *q);
 /* With its relays and its use: into both tables. 0; -EMLINK: the connection table is full. */
