@@ -110,6 +110,27 @@ class Results:
                 print(f"FAILED  {name} (exit {code}, {took:.1f} s)\n{out[-12000:]}", flush=True)
 
 
+def in_two_lanes(results, tests, *queues):
+    """Two at a time. Each lane has a queue of its own and helps with the other's when that is done."""
+    lock = threading.Lock()
+
+    def lane(mine, other):
+        while True:
+            with lock:
+                queue = mine or other
+                if not queue:
+                    return
+                name = queue.pop(0)
+            results.take(name, *run_one(name, tests[name]))
+
+    queues = [list(queue) for queue in queues]
+    threads = [threading.Thread(target=lane, args=pair) for pair in (queues, queues[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def main():
     args = sys.argv[1:]
     tests = all_tests()
@@ -127,17 +148,10 @@ def main():
         build(preset)
         print(f"built   {preset} ({time.monotonic() - t0:.0f} s)", flush=True)
     results = Results()
-    for name, test in tests.items():
-        if not name.startswith("system_"):
-            results.take(name, *run_one(name, test))
-    lanes = [[t for t in tests.items() if t[0].startswith("system_") and (t[0] in PATIENT) == patient]
-             for patient in (False, True)]
-    threads = [threading.Thread(target=lambda lane=lane: [results.take(n, *run_one(n, t)) for n, t in lane])
-               for lane in lanes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    system = [name for name in tests if name.startswith("system_")]
+    rest = [name for name in tests if name not in system]
+    in_two_lanes(results, tests, rest, [])
+    in_two_lanes(results, tests, [n for n in system if n not in PATIENT], [n for n in system if n in PATIENT])
     passed, failed, skipped = results.passed, results.failed, results.skipped
     if failed:
         print("failed: " + " ".join(failed))

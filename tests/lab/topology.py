@@ -225,6 +225,9 @@ class Lab:
             batches[ns].append(f"route add {destination} via {gateway}")
         for ns, lines in batches.items():
             _ip("\n".join(lines) + "\n", self.netns[ns])
+        # Runs are cut into packets before the cable, as a network card would: a spy sees what a peer would see.
+        for ns, interface, *_ in self.cables:
+            self.netns[ns].run(["ethtool", "-K", interface, "tx-udp-segmentation", "off"])
 
     def _write_names(self):
         """/etc/netns/NAME/* appear as /etc/* to what `ip netns exec` starts."""
