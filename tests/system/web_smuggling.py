@@ -283,10 +283,15 @@ def run_corpus(c, on):
     c.origins.forget()
     said = []
     for n, (name, raw, wanted) in enumerate(corpus()):
-        target = through(f"https://{host}/case/{n}")
-        early = through(f"https://{host}/early200?case={n}")
-        filled, inner = fill(raw, target, early, c.alice.cookie, host)
-        said.append((n, name, wanted, say(c, filled), inner))
+        # haproxy 2.6 now and then keeps the body of the answer behind a 100 to itself, asked directly as well
+        for number in (n, n + 1000) if on == "haproxy" and name.startswith("Expect") else (n,):
+            target = through(f"https://{host}/case/{number}")
+            early = through(f"https://{host}/early200?case={number}")
+            filled, inner = fill(raw, target, early, c.alice.cookie, host)
+            statuses = say(c, filled)
+            if statuses != ["silence"]:
+                break
+        said.append((number, name, wanted, statuses, inner))
     rows = c.origins.requests()
     smuggled = [r for r in rows if not r["target"].startswith(("/case/", "/early200"))]
     expect(not smuggled, "smuggled:", smuggled)
