@@ -36,12 +36,12 @@ class Stage(TurnCast):
         # Over TLS it takes what one record holds for one message. A box that was held up sends two in one
         # record, and the second is overlooked: slower then. And one channel in 16384 is 0x7FFF, which nobody
         # may take.
-        for attempt in range(3 if "-S" in args or channels else 1):
+        for attempt in range(5 if "-S" in args or channels else 1):
             done = netns.run(["turnutils_uclient", "-u", user[0], "-w", user[1], "-n", N_MESSAGES, "-m",
-                              N_CLIENTS, "-z", 10 << 2 * attempt, "-l", "171", "-c", *args, *to_peer,
+                              N_CLIENTS, "-z", (10, 40, 160, 160, 160)[attempt], "-l", "171", "-c", *args, *to_peer,
                               host or self.lab.dmz.v4], check=False, timeout=60)
             text = done.stdout + done.stderr
-            if channels and "channel bind: error 400" in text and attempt < 2:
+            if channels and "channel bind: error 400" in text and attempt < 4:
                 continue
             lost = re.findall(r"Total lost packets (-?\d+)", text)
             counts = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", text)

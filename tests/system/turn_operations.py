@@ -208,8 +208,8 @@ def reloads(s):
     thread = threading.Thread(target=reload)
     thread.start()
     try:
-        give_up, n = time.monotonic() + 2, 0
-        while time.monotonic() < give_up:
+        start, n = time.monotonic(), 0
+        while time.monotonic() < start + (2 if n > 20 else 60):
             s.echo(client)
             s.echo(stream)
             n += 1
