@@ -16,7 +16,7 @@
 /* In the order to start: who offers a service comes before who needs it. */
 static const struct module *const module_list[] = { &route_module, &media_module,  &tunnel_module,
 						    &uc_module,	   &signin_module, &http_module,
-						    &turn_module,  &sip_module };
+						    &turn_module,  &xmpp_module,   &sip_module };
 
 enum action { ACTION_RUN, ACTION_CHECK, ACTION_DUMP, ACTION_ROWS, ACTION_VERSION, ACTION_HELP };
 

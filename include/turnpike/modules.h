@@ -10,6 +10,7 @@ extern const struct module tunnel_module;
 extern const struct module signin_module;
 extern const struct module http_module;
 extern const struct module turn_module;
+extern const struct module xmpp_module;
 extern const struct module sip_module;
 
 #endif

@@ -71,6 +71,7 @@ struct domain_conf {
 	struct conf_common common;
 	char *sip; /* "zone:NAME", "uc" (C: the call managers of the domain's clusters) or "none" */
 	bool im;
+	bool federation;	  /* C: its users and those of partners chat with each other */
 	bool guest;		  /* C: TURN credentials may be asked for in its name */
 	bool web;		  /* the edge service (8443) serves its users */
 	int authentication;	  /* enum domain_auth; C */

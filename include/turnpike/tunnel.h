@@ -21,6 +21,7 @@ typedef uint32_t tunnel_peer;
 struct tunnel_peer_info {
 	tunnel_peer id;
 	const char *name; /* [tunnel-peer NAME] */
+	const char *host; /* C: what it dials, without the port; E, or taken from the file: NULL */
 	bool up;
 	unsigned n_connections;
 	const char *system_name; /* what its hello said, "" before */

@@ -118,7 +118,9 @@ static void remember(struct conn_table *t, struct ended_ring *r, const struct co
 
 static struct ended_ring *ring_of(struct conn_table *t, enum conn_kind kind)
 {
-	return kind == CONN_REQUEST || kind == CONN_CHANNEL ? &t->short_lived : &t->ended;
+	return kind == CONN_REQUEST || kind == CONN_CHANNEL || kind == CONN_XMPP_LINK
+		       ? &t->short_lived
+		       : &t->ended;
 }
 
 void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
@@ -224,6 +226,9 @@ const char *conn_kind_str(enum conn_kind kind)
 		[CONN_TURN] = "turn",
 		[CONN_ALLOCATION] = "allocation",
 		[CONN_RELAYED] = "relayed",
+		[CONN_XMPP] = "xmpp",
+		[CONN_XMPP_LINK] = "xmpp-link",
+		[CONN_XMPP_S2S] = "xmpp-s2s",
 	};
 
 	return (unsigned)kind < CONN_N_KINDS ? names[kind] : "unknown";
@@ -265,10 +270,21 @@ static bool parse_hex(struct slice s, uint64_t *out)
 	return true;
 }
 
+/* Kinds have dashes too. */
+static size_t last_dash(struct slice text)
+{
+	size_t at = text.n;
+
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] == '-')
+			at = i;
+	return at;
+}
+
 struct conn *conn_find(const struct conn_table *t, struct slice text)
 {
 	struct slice hex = text, kind = SLICE_NONE;
-	size_t dash = slice_find(text, '-');
+	size_t dash = last_dash(text);
 	struct conn *c;
 	uint64_t id;
 

@@ -29,6 +29,9 @@ enum conn_kind {
 	CONN_TURN,    /* TCP or TLS connection of a TURN client */
 	CONN_ALLOCATION,
 	CONN_RELAYED, /* TCP connection of a relay with a peer (RFC 6062) */
+	CONN_XMPP, /* stream of a chat client: on E the client's, on C the one to the IM server */
+	CONN_XMPP_LINK, /* connection between C and E for one stream (port 7400) */
+	CONN_XMPP_S2S,	/* stream with a server: a partner's, or inside */
 	CONN_N_KINDS
 };
 
@@ -74,8 +77,8 @@ void conn_table_set_max(struct conn_table *t, uint32_t max);
 int conn_add(struct conn_table *t, struct conn *c);
 /* Ends it: copied into the ring of ended ones with the reason (printf). Not entered: no effect. The
  * id stays in c and finds nothing any more. Control clients are not kept: each call of turnpikectl
- * is one. Requests and channels have a ring of their own, as long, so that thousands of page views
- * do not wash out the calls. */
+ * is one. Requests, channels and connections of the XMPP link have a ring of their own, as long, so
+ * that thousands of page views do not wash out the calls. */
 void conn_end(struct conn_table *t, struct conn *c, const char *reason_fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The same with a reason that is there already. */

@@ -76,6 +76,19 @@ static void list_alive(struct listing *l, const struct conn_table *t)
 	}
 }
 
+static int bad_kind(json_t **out)
+{
+	char kinds[512];
+	size_t n = 0;
+
+	for (int i = 0; i < CONN_N_KINDS; i++) {
+		n = slice_append(kinds, sizeof(kinds), n, slice_of(i ? ", " : ""));
+		n = slice_append(kinds, sizeof(kinds), n,
+				 slice_of(conn_kind_str((enum conn_kind)i)));
+	}
+	return ctl_fail(out, 400, "kind: unknown; legal values: %s", kinds);
+}
+
 /* 0, or the HTTP status of the reply in *out. */
 static int listing_params(struct listing *l, const struct ctl_request *r, json_t **out)
 {
@@ -94,10 +107,7 @@ static int listing_params(struct listing *l, const struct ctl_request *r, json_t
 			l->kind = i;
 	}
 	if (l->kind == CONN_N_KINDS)
-		return ctl_fail(
-			out, 400,
-			"kind: unknown; legal values: listener, flow, link, registration, "
-			"call, leg, media, control, tunnel, channel, http, request, signin");
+		return bad_kind(out);
 	return 0;
 }
 

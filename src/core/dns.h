@@ -31,6 +31,8 @@ struct dns_result {
 	int status; /* 0, -ENOENT (name or records do not exist), -ETIMEDOUT, -EAGAIN (server
 		       failure), -ENOMEM */
 	bool stale;
+	bool has_records; /* SRV: there are some, though none has led to an address, or it is the
+			     lone "." (RFC 2782): then nothing else is to be tried instead */
 	size_t n;
 	struct dns_addr
 		addrs[DNS_MAX_ADDRS]; /* in the order to try: RFC 2782 priority, weighted within */

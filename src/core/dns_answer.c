@@ -206,6 +206,7 @@ int dns_answer_parse(struct slice message, enum dns_type type, struct dns_answer
 
 	out->status = 0;
 	out->n = 0;
+	out->none = false;
 	out->ttl_s = MAX_TTL_S;
 	if (message.n < HEADER_BYTES || !u16(&r, &flags) || !u16(&r, &n_questions) ||
 	    !u16(&r, &n_answers) || !u16(&r, &n_authority) || !u16(&r, &n_additional))
@@ -218,7 +219,8 @@ int dns_answer_parse(struct slice message, enum dns_type type, struct dns_answer
 	if (collect(&r, n_answers, owner, type, out) < 0)
 		return -EBADMSG;
 	/* RFC 2782: the lone target "." says that the service is not offered there. */
-	if (type == DNS_SRV && out->n == 1 && out->records[0].target[0] == '\0')
+	out->none = type == DNS_SRV && out->n == 1 && out->records[0].target[0] == '\0';
+	if (out->none)
 		out->n = 0;
 	else if (out->n == 0)
 		out->ttl_s = negative_ttl(r, n_authority);

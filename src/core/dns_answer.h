@@ -24,6 +24,7 @@ struct dns_answer {
 	int status;	/* 0, -ENOENT (no such name, or no such records), -EAGAIN, -ETIMEDOUT */
 	uint32_t ttl_s; /* smallest on the way, CNAMEs included; for -ENOENT RFC 2308's, 0 without
 			   SOA */
+	bool none;	/* SRV: a lone target ".": not offered there (RFC 2782) */
 	uint16_t n;	/* records; more than DNS_MAX_RECORDS are cut */
 	struct dns_record records[DNS_MAX_RECORDS];
 };

@@ -37,6 +37,7 @@ struct dns_query {
 	unsigned n_pending;
 	int status; /* the worst so far */
 	bool stale;
+	bool none;     /* the SRV answer was the lone "." */
 	bool starting; /* inside dns_lookup_*(), which frees it */
 	bool asking;   /* inside on_srv(), which frees it when cancelled meanwhile */
 	bool cancelled;
@@ -95,6 +96,7 @@ static void finish(struct dns_query *q)
 
 	r.n = 0;
 	r.stale = q->stale;
+	r.has_records = q->srv.query && (q->none || q->n_targets > 0);
 	for (size_t i = 0; i < q->n_targets; i++)
 		add_target(&r, &q->targets[i]);
 	r.status = r.n > 0 ? 0 : q->status ? q->status : -ENOENT;
@@ -213,6 +215,7 @@ static void on_srv(struct dns_waiter *w, const struct dns_answer *answer, bool s
 	struct dns_query *q = CONTAINER_OF(w, struct part, waiter)->query;
 
 	q->stale |= stale;
+	q->none = answer->none;
 	note_status(q, answer->status);
 	if (answer->n > 0)
 		take_targets(q, answer);
@@ -235,6 +238,7 @@ static struct dns_query *refuse(int status, void (*done)(const struct dns_result
 
 	r.status = status;
 	r.stale = false;
+	r.has_records = false;
 	r.n = 0;
 	done(&r, arg);
 	return NULL;
@@ -277,6 +281,7 @@ static struct dns_query *literal(const struct addr *ip, const char *host, enum d
 		return refuse(-ENOENT, done, arg);
 	r.status = 0;
 	r.stale = false;
+	r.has_records = false;
 	r.n = 1;
 	r.addrs[0] = (struct dns_addr){ .addr = *ip };
 	slice_copy(r.addrs[0].target, sizeof(r.addrs[0].target), slice_of(host));

@@ -33,6 +33,15 @@ void stream_shutdown(struct stream *s)
 		s->ops->shutdown(s);
 }
 
+static void tell_watch(struct stream *s, const char *why)
+{
+	struct stream_watch *w = s->watch;
+
+	s->watch = NULL;
+	if (w)
+		w->ended(w, why);
+}
+
 static void end(struct stream *s, bool now)
 {
 	if (!s || s->state == STREAM_CLOSED)
@@ -41,6 +50,7 @@ static void end(struct stream *s, bool now)
 	/* The implementation still sees whether it was open. */
 	s->ops->close(s, now);
 	s->state = STREAM_CLOSED;
+	tell_watch(s, "closed here");
 }
 
 void stream_close(struct stream *s)
@@ -51,6 +61,20 @@ void stream_close(struct stream *s)
 void stream_abort(struct stream *s)
 {
 	end(s, true);
+}
+
+void stream_break(struct stream *s, const char *why)
+{
+	const struct stream_handler *h = s->handler;
+
+	if (s->state == STREAM_CLOSED)
+		return;
+	s->handler = NULL;
+	s->ops->close(s, true);
+	s->state = STREAM_CLOSED;
+	if (h)
+		h->closed(s->arg, STREAM_END_ERROR, why);
+	tell_watch(s, why);
 }
 
 void stream_is_open(struct stream *s)
@@ -92,6 +116,7 @@ void stream_is_closed(struct stream *s, enum stream_end how, const char *why)
 	s->handler = NULL;
 	if (h)
 		h->closed(s->arg, how, why);
+	tell_watch(s, why);
 }
 
 bool stream_is_over(const struct stream *s)

@@ -43,6 +43,14 @@ struct stream_handler {
 	void (*closed)(void *arg, enum stream_end end, const char *why);
 };
 
+/* Somebody beside the owner who must know when it ends, whoever owns it by then: the entry in the
+ * connection table of a stream that changes hands. Embedded in it. */
+struct stream_watch {
+	/* Once, behind the owner's `closed`, or from within its stream_close() or stream_abort()
+	 * (why "closed here"). s may not be used any more. */
+	void (*ended)(struct stream_watch *w, const char *why);
+};
+
 struct stream_ops {
 	void (*flush)(struct stream *s);     /* out has grown */
 	void (*want_read)(struct stream *s); /* in has room again */
@@ -63,7 +71,8 @@ struct stream {
 	bool shut;     /* stream_shutdown() was called */
 	bool is_tls;   /* for listings */
 	struct addr local, remote;
-	uint64_t conn_id; /* entry of the connection table, 0: none */
+	uint64_t conn_id;	    /* entry of the connection table, 0: none */
+	struct stream_watch *watch; /* may be NULL; who set it clears it when he goes first */
 };
 
 static inline void stream_set_handler(struct stream *s, const struct stream_handler *h, void *arg)
@@ -98,6 +107,9 @@ void stream_shutdown(struct stream *s);
 void stream_close(struct stream *s);
 /* Ends it at once: TCP reset, nothing more is sent. */
 void stream_abort(struct stream *s);
+/* For who is not the owner (`turnpikectl disconnect`): ends it at once, and the owner hears
+ * `closed` with STREAM_END_ERROR, as if the connection had broken. */
+void stream_break(struct stream *s, const char *why);
 
 /* For those who implement one: set state and call back. */
 void stream_is_open(struct stream *s);

@@ -25,32 +25,61 @@ void stream_connected(struct stream_socket *ss)
 		stream_ready(ss);
 		return;
 	}
-	ss->phase = SOCK_HANDSHAKE;
-	stream_watch_write(ss, false);
-	if (stream_watch_read(ss, true) < 0)
-		stream_fail(ss, STREAM_END_ERROR, "out of memory");
+	stream_clear(ss);
+}
+
+static enum tls_verify verify_of(bool verify, bool ask)
+{
+	return verify ? TLS_VERIFY_PEER : ask ? TLS_VERIFY_ASK : TLS_VERIFY_NONE;
+}
+
+/* NULL when there is none, *why: the reason, said in the log. */
+static SSL *client_ssl(struct env *env, const struct stream_tls *t)
+{
+	enum tls_verify verify = verify_of(t->verify, t->ask);
+	const char *why = "out of memory";
+	SSL *ssl;
+
+	if (t->tls)
+		ssl = tls_connect_new(env->tls, t->tls, t->server_name, verify, &why);
 	else
-		stream_handshake(ss);
+		ssl = tls_public_new(env->tls, t->server_name, verify, &why);
+	if (ssl && (!t->alpn || tls_offer(ssl, t->alpn) == 0))
+		return ssl;
+	SSL_free(ssl);
+	log_warn(env->log, "net.tls.connect", "tls=%s reason=%s",
+		 log_esc(slice_of(t->tls ? t->tls : "")), log_esc(slice_of(why)));
+	return NULL;
 }
 
 /* NULL with *error 0: plain. */
 static SSL *new_ssl(struct env *env, const struct stream_connect *c, int *error)
 {
-	enum tls_verify verify = c->verify ? TLS_VERIFY_PEER : TLS_VERIFY_NONE;
-	const char *why = "";
-	SSL *ssl = NULL;
+	struct stream_tls t = { .tls = c->tls,
+				.server_name = c->server_name,
+				.verify = c->verify,
+				.ask = c->ask,
+				.alpn = c->alpn };
+	SSL *ssl;
 
 	*error = 0;
-	if (c->tls)
-		ssl = tls_connect_new(env->tls, c->tls, c->server_name, verify, &why);
-	else if (c->tls_public)
-		ssl = tls_public_new(env->tls, c->server_name, verify, &why);
-	if (ssl || (!c->tls && !c->tls_public))
-		return ssl;
-	log_warn(env->log, "net.tls.connect", "tls=%s reason=%s",
-		 log_esc(slice_of(c->tls ? c->tls : "")), log_esc(slice_of(why)));
-	*error = -EPROTO;
-	return NULL;
+	if (!c->tls && !c->tls_public)
+		return NULL;
+	ssl = client_ssl(env, &t);
+	if (!ssl)
+		*error = -EPROTO;
+	else if (c->resume)
+		tls_resume(ssl, c->tls, c->server_name, &c->to);
+	return ssl;
+}
+
+static int add_preface(struct stream_socket *ss, struct slice preface)
+{
+	if (preface.n > 0 && evbuffer_add(ss->s.out, preface.p, preface.n) < 0)
+		return -ENOMEM;
+	/* Without TLS it is only the first of what the owner sends. */
+	ss->n_clear = ss->ssl ? preface.n : 0;
+	return 0;
 }
 
 struct stream *stream_connect(struct env *env, const struct stream_connect *c,
@@ -78,7 +107,9 @@ struct stream *stream_connect(struct env *env, const struct stream_connect *c,
 	}
 	ss->s.remote = c->to;
 	stream_set_handler(&ss->s, h, arg);
-	if (stream_watch_write(ss, true) < 0) {
+	if (c->keepalive)
+		stream_keep_alive(fd);
+	if (add_preface(ss, c->preface) < 0 || stream_watch_write(ss, true) < 0) {
 		stream_die(ss);
 		*error = -ENOMEM;
 		return NULL;
@@ -86,4 +117,54 @@ struct stream *stream_connect(struct env *env, const struct stream_connect *c,
 	timer_start(loop_timers(env->loop), &ss->timer,
 		    c->timeout_ms ? c->timeout_ms : DEFAULT_TIMEOUT_MS);
 	return &ss->s;
+}
+
+/* --- STARTTLS --- */
+
+static SSL *server_ssl(struct env *env, const struct stream_tls *t)
+{
+	const char *why = "out of memory";
+	SSL *ssl =
+		tls_accept_new(env->tls, t->tls ? t->tls : "", verify_of(t->verify, t->ask), &why);
+
+	if (ssl && (!t->alpn || tls_offer(ssl, t->alpn) == 0))
+		return ssl;
+	SSL_free(ssl);
+	log_warn(env->log, "net.tls.accept", "tls=%s reason=%s",
+		 log_esc(slice_of(t->tls ? t->tls : "")), log_esc(slice_of(why)));
+	return NULL;
+}
+
+static bool can_start_tls(struct stream *s)
+{
+	const struct stream_socket *ss = stream_socket_of(s);
+
+	return s->state == STREAM_OPEN && ss->phase == SOCK_READY && !ss->ssl && !s->shut &&
+	       !s->eof && !ss->write_error;
+}
+
+int stream_start_tls(struct env *env, struct stream *s, const struct stream_tls *t)
+{
+	struct stream_socket *ss = stream_socket_of(s);
+	SSL *ssl;
+
+	if (!stream_is_socket(s) || !can_start_tls(s) ||
+	    (!t->is_server && !t->tls && !t->tls_public))
+		return -EINVAL;
+	ssl = t->is_server ? server_ssl(env, t) : client_ssl(env, t);
+	if (!ssl)
+		return -EINVAL;
+	if (stream_set_ssl(ss, ssl) < 0)
+		return -ENOMEM;
+	/* Nothing that came in the clear may pass for something that came under TLS. */
+	evbuffer_drain(s->in, evbuffer_get_length(s->in));
+	s->state = STREAM_OPENING;
+	s->read_paused = false;
+	ss->read_more = ss->flush = ss->bulk = false;
+	ss->phase = SOCK_CLEAR;
+	ss->n_clear = evbuffer_get_length(s->out);
+	timer_start(loop_timers(ss->loop), &ss->timer,
+		    t->timeout_ms ? t->timeout_ms : DEFAULT_TIMEOUT_MS);
+	stream_later(ss);
+	return 0;
 }

@@ -290,6 +290,25 @@ static enum io tls_write(struct stream_socket *ss, struct outcome *o)
 	return tls_result(ss, wrote, &wants_write, o);
 }
 
+int stream_write_clear(struct stream_socket *ss)
+{
+	struct evbuffer *out = ss->s.out;
+	int n;
+
+	while (ss->n_clear > 0) {
+		n = evbuffer_write_atmost(out, ss->fd, (ev_ssize_t)ss->n_clear);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (n < 0) {
+			stream_fail(ss, STREAM_END_ERROR, "%s", strerror(errno));
+			return -1;
+		}
+		ss->wrote = true;
+		ss->n_clear -= (size_t)n;
+	}
+	return 1;
+}
+
 static enum io write_all(struct stream_socket *ss, struct outcome *o)
 {
 	struct evbuffer *out = ss->s.out;

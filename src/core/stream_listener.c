@@ -116,11 +116,13 @@ void stream_listener_take(struct stream_socket *ss)
 
 static SSL *new_ssl(struct stream_listener *l, const char **why)
 {
-	SSL *ssl = tls_accept_new(l->env->tls, l->tls, TLS_VERIFY_NONE, why);
+	SSL *ssl = tls_accept_new(l->env->tls, l->tls, l->conf.verify, why);
 
-	if (ssl && l->conf.alpn)
-		tls_offer(ssl, l->conf.alpn);
-	return ssl;
+	if (!ssl || !l->conf.alpn || tls_offer(ssl, l->conf.alpn) == 0)
+		return ssl;
+	SSL_free(ssl);
+	*why = "out of memory";
+	return NULL;
 }
 
 /* RFC 8446 section 5.1: the first byte of a record that carries a handshake. */
@@ -159,7 +161,7 @@ void stream_listener_detect(struct stream_socket *ss)
 
 static void begin(struct stream_listener *l, struct stream_socket *ss)
 {
-	ss->is_server = true;
+	ss->is_accepting = true;
 	ss->accepting.listener = l;
 	list_init(&ss->accepting.node);
 	list_add_tail(&l->handshakes, &ss->accepting.node);
@@ -251,6 +253,8 @@ static int open_socket(struct stream_listener *l, const struct addr *local)
 		close(fd);
 		return error;
 	}
+	if (l->conf.keepalive)
+		stream_keep_alive(fd);
 	l->conn.local = net_local_addr(fd);
 	l->acceptor = acceptor_new(l->env, fd, accepted, l, &error);
 	return error;

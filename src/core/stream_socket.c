@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,7 +65,7 @@ void stream_die(struct stream_socket *ss)
 		return;
 	if (ss->phase == SOCK_CLOSING && ss->is_guest)
 		loop_guest_leave(ss->loop, &ss->guest);
-	else if (ss->phase == SOCK_HANDSHAKE && ss->is_server)
+	else if (ss->is_accepting)
 		list_del(&ss->accepting.node);
 	ss->phase = SOCK_DEAD;
 	stream_watch_read(ss, false);
@@ -74,7 +76,7 @@ void stream_die(struct stream_socket *ss)
 
 void stream_fail(struct stream_socket *ss, enum stream_end end, const char *fmt, ...)
 {
-	bool accepting = ss->phase == SOCK_HANDSHAKE && ss->is_server;
+	bool accepting = ss->phase == SOCK_HANDSHAKE && ss->is_accepting;
 	char why[CONN_REASON_BYTES];
 	va_list ap;
 
@@ -90,7 +92,7 @@ void stream_fail(struct stream_socket *ss, enum stream_end end, const char *fmt,
 
 void stream_ready(struct stream_socket *ss)
 {
-	bool accepted = ss->is_server;
+	bool accepted = ss->is_accepting;
 
 	stream_watch_write(ss, false);
 	if (stream_watch_read(ss, true) < 0) {
@@ -100,6 +102,7 @@ void stream_ready(struct stream_socket *ss)
 	timer_stop(loop_timers(ss->loop), &ss->timer);
 	if (accepted)
 		list_del(&ss->accepting.node);
+	ss->is_accepting = false;
 	ss->phase = SOCK_READY;
 	if (accepted)
 		stream_listener_take(ss);
@@ -111,6 +114,25 @@ void stream_ready(struct stream_socket *ss)
 		ss->read_more = true;
 		stream_later(ss);
 	}
+}
+
+void stream_clear(struct stream_socket *ss)
+{
+	int done;
+
+	ss->phase = SOCK_CLEAR;
+	done = stream_write_clear(ss);
+	if (done < 0)
+		return;
+	/* What comes before our last word in the clear is sent lies in the socket until then. */
+	if (stream_watch_write(ss, !done) < 0 || stream_watch_read(ss, done) < 0) {
+		stream_fail(ss, STREAM_END_ERROR, "out of memory");
+		return;
+	}
+	if (!done)
+		return;
+	ss->phase = SOCK_HANDSHAKE;
+	stream_handshake(ss);
 }
 
 /* --- what the loop reports --- */
@@ -133,6 +155,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	if (ss->phase == SOCK_CONNECTING) {
 		stream_connected(ss);
+	} else if (ss->phase == SOCK_CLEAR) {
+		stream_clear(ss);
 	} else if (ss->phase == SOCK_HANDSHAKE) {
 		stream_handshake(ss);
 	} else if (ss->phase == SOCK_READY || ss->phase == SOCK_CLOSING) {
@@ -169,7 +193,7 @@ static void late(void *arg)
 		stream_fail(ss, STREAM_END_TIMEOUT, "no connection in time");
 	else if (ss->phase == SOCK_HANDSHAKE && ss->detecting)
 		stream_fail(ss, STREAM_END_TIMEOUT, "nothing was sent in time");
-	else if (ss->phase == SOCK_HANDSHAKE)
+	else if (ss->phase == SOCK_CLEAR || ss->phase == SOCK_HANDSHAKE)
 		stream_fail(ss, STREAM_END_TIMEOUT, "TLS handshake not finished in time");
 	else
 		closing_late(ss);
@@ -179,6 +203,8 @@ static void run_later(void *arg)
 {
 	struct stream_socket *ss = arg;
 
+	if (ss->phase == SOCK_CLEAR)
+		stream_clear(ss);
 	if (ss->read_more && ss->phase == SOCK_READY && !ss->s.read_paused) {
 		ss->read_more = false;
 		stream_read(ss);
@@ -284,6 +310,11 @@ int stream_set_ssl(struct stream_socket *ss, SSL *ssl)
 	return 0;
 }
 
+bool stream_is_socket(const struct stream *s)
+{
+	return s->ops == &socket_ops;
+}
+
 static struct stream_socket *new_with_buffers(int fd)
 {
 	struct stream_socket *ss = calloc(1, sizeof(*ss));
@@ -329,16 +360,33 @@ struct stream_socket *stream_socket_new(struct loop *loop, int fd, SSL *ssl, enu
 	return ss;
 }
 
+void stream_keep_alive(int fd)
+{
+	/* RFC 9293 section 3.8.4. The kernel asks the last of these only behind a probe: a little
+	 * less than 120 s and three times 20 s, so that it is the third one that decides. */
+	static const struct {
+		int level, option, value;
+	} wanted[] = {
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },	   { IPPROTO_TCP, TCP_KEEPIDLE, 120 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 20 },	   { IPPROTO_TCP, TCP_KEEPCNT, 3 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 175000 },
+	};
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		(void)setsockopt(fd, wanted[i].level, wanted[i].option, &wanted[i].value,
+				 sizeof(wanted[i].value));
+}
+
 size_t stream_unacked(struct stream *s)
 {
 	int n = 0;
 
-	if (s->ops != &socket_ops || ioctl(stream_socket_of(s)->fd, SIOCOUTQ, &n) < 0 || n < 0)
+	if (!stream_is_socket(s) || ioctl(stream_socket_of(s)->fd, SIOCOUTQ, &n) < 0 || n < 0)
 		return 0;
 	return (size_t)n;
 }
 
 SSL *stream_ssl(struct stream *s)
 {
-	return s->ops == &socket_ops ? stream_socket_of(s)->ssl : NULL;
+	return stream_is_socket(s) ? stream_socket_of(s)->ssl : NULL;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/conn.h"
+#include "base/slice.h"
 #include "core/net.h"
 #include "core/stream.h"
 #include "core/tls.h"
@@ -25,6 +26,12 @@ struct stream_connect {
 	bool tls_public;     /* TLS with the system's CAs, no [tls] section */
 	const char *server_name; /* SNI and the name to match */
 	bool verify;		 /* TLS: check the chain and the name */
+	bool ask;    /* TLS without verify: the chain is looked at, tls_peer_verified() tells */
+	bool resume; /* TLS: keep the last session of this tls, server_name and address, and begin
+		      * with it (RFC 8446 section 2.2) */
+	const char *alpn;     /* offered (RFC 7301); NULL: none; static */
+	struct slice preface; /* sent in the clear before TLS begins (PROXY protocol); copied */
+	bool keepalive;	      /* TCP keepalive: 120 s of silence, then 3 times every 20 s */
 };
 /* Starts it; the handler hears opened or closed later (never before this returns). NULL and
  * negative errno in *error when it cannot even begin. */
@@ -40,6 +47,8 @@ struct stream_listener_conf {
 	/* With tls: a client whose first byte begins a TLS handshake (0x16) gets TLS, any other one
 	 * a plain stream (s->is_tls says which). The first byte must come within handshake_ms. */
 	bool detect_tls;
+	enum tls_verify verify; /* of clients; with TLS_VERIFY_ASK tls_peer_verified() tells */
+	bool keepalive;		/* as of stream_connect */
 	const char *alpn; /* answered when the client lists it: "http/1.1"; NULL: no ALPN; static */
 	enum conn_kind kind;   /* of what is refused, for the table: CONN_HTTP, CONN_TURN ... */
 	uint32_t handshake_ms; /* TLS handshake must end in it */
@@ -63,6 +72,23 @@ bool stream_listeners_exclude(const struct addr *a, const struct addr *b);
 /* Could this address be bound, or is what stands in the way ours (it, or the same port at `any`:
  * close that first)? For prepare. 0 or negative errno. */
 int stream_listener_probe(const struct addr *local);
+/* STARTTLS: a plain, open stream over a socket goes on as TLS. What is in stream_out is sent in the
+ * clear first; what is in stream_in, and what the socket already holds before the handshake as the
+ * server, is thrown away by the caller (evbuffer_drain) before the call. Until the handshake is
+ * done nothing is readable and what is added to stream_out waits; then `opened` is called (again),
+ * or `closed` with the reason that tls_explain() gives. 0, -EINVAL (not such a stream, no such
+ * [tls]) or -ENOMEM with nothing changed. */
+struct stream_tls {
+	bool is_server;
+	const char *tls;	 /* [tls NAME], for a server also several, as in tls_accept_new() */
+	bool tls_public;	 /* client: the system's CAs */
+	const char *server_name; /* client: SNI and the name to match */
+	bool verify;		 /* client: as of stream_connect; server: TLS_VERIFY_PEER */
+	bool ask;		 /* TLS_VERIFY_ASK */
+	const char *alpn;	 /* static; NULL: none */
+	uint32_t timeout_ms;
+};
+int stream_start_tls(struct env *env, struct stream *s, const struct stream_tls *t);
 /* Bytes, TLS records and all, that the kernel holds for the peer until it acknowledges them; 0 for
  * other streams. */
 size_t stream_unacked(struct stream *s);

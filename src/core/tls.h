@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <openssl/ssl.h>
 
+#include "base/addr.h"
 #include "base/buf.h"
 #include "core/conf_schema.h"
 #include "core/conf_store.h"
@@ -50,6 +51,10 @@ enum tls_verify {
 	 * anchor, so a single pinned certificate will do. The extended key usage is not looked at:
 	 * the names say who the peer is, and public CAs no longer issue clientAuth. */
 	TLS_VERIFY_PEER,
+	/* The peer may present a certificate (a server always does); whatever it is, the handshake
+	 * goes on, and tls_peer_verified() tells what became of it. For federation: SASL EXTERNAL
+	 * or dialback. */
+	TLS_VERIFY_ASK,
 };
 
 /* New SSL objects on the current context of that name; NULL and *why (static or thread-local text)
@@ -63,14 +68,40 @@ SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verif
  * fallback, RFC 9525) must match. NULL: no SNI, no name check. */
 SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_name,
 		     enum tls_verify verify, const char **why);
+/* Before the handshake of a client that has a server_name: a certificate with this name will do
+ * too. 0 or -ENOMEM. */
+int tls_also_accept(SSL *ssl, const char *name);
 /* As tls_connect_new() with the system's public CAs and no certificate of our own. */
 SSL *tls_public_new(struct tls_store *t, const char *server_name, enum tls_verify verify,
 		    const char **why);
-/* ALPN (RFC 7301) is answered with this protocol ("http/1.1", "stun.turn"; static) when the client
- * lists it, and with nothing when it does not. */
-void tls_offer(SSL *ssl, const char *protocol);
+/* ALPN (RFC 7301) with this protocol ("http/1.1", "stun.turn"; static). A server answers it when
+ * the client lists it, and nothing when it does not; a client lists it. 0 or -ENOMEM. */
+int tls_offer(SSL *ssl, const char *protocol);
+/* A client (tls_connect_new() of that name, NULL: tls_public_new()) begins with the newest session
+ * that it got from this server_name (or NULL) at this address with the same kind of verification,
+ * when there is one, and the one that it gets is kept for the next. What was verified for the first
+ * connection of a chain of sessions holds for all of them; they end with the next load of the
+ * sections, with the certificate, and after 12 hours. */
+void tls_resume(SSL *ssl, const char *name, const char *server_name, const struct addr *to);
 /* After a handshake: does the peer certificate carry this SAN? Underscores allowed. */
 bool tls_peer_has_name(const SSL *ssl, const char *name);
+/* Did the peer present a certificate that chains to `ca` (or the system's CAs), is valid now and,
+ * if it has an extended key usage, is one for TLS servers or clients? *why (thread-local): as
+ * tls_explain(): "no certificate", "peer certificate expired on ...". */
+bool tls_peer_verified(const SSL *ssl, const char **why);
+/* Does the peer's certificate speak for this XMPP domain (RFC 6120 section 13.7, RFC 7590)?
+ * dNSName (one wildcard label), SRVName _xmpp-server.domain (RFC 4985; also _xmpps-server) or
+ * xmppAddr (RFC 6120 section 13.7.1.4). Any case, domain in ASCII. The chain is not looked at. */
+bool tls_peer_has_xmpp_domain(const SSL *ssl, const char *domain);
+/* The same for our own certificate of that [tls NAME]; false when there is none. */
+bool tls_own_has_xmpp_domain(struct tls_store *t, const char *name, const char *domain);
+/* The i-th xmppAddr of the peer's certificate as text of at most size bytes; false behind the last,
+ * "" for one that is no UTF-8 or too long. */
+bool tls_peer_xmpp_addr(const SSL *ssl, size_t i, char *buf, size_t size);
+/* Seconds of the epoch when the peer's certificate ends; 0 without certificate. */
+int64_t tls_peer_expires_s(const SSL *ssl);
+/* The name that the client asked for (SNI), NULL: none. */
+const char *tls_server_name(const SSL *ssl);
 /* "core1.example.com, core1.lab" of the peer's certificate, or "no certificate"; for reasons. */
 void tls_peer_names(const SSL *ssl, char *buf, size_t size);
 /* "name mismatch: wanted a, certificate has b, c", for who checks tls_peer_has_name() itself. */

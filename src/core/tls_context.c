@@ -9,7 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/tls_peer.h"
+
 #define MAX_CHAIN_DEPTH 8
+/* Of a peer that nobody believes yet, and parsed it is some times as much. */
+#define MAX_CHAIN_BYTES 32768
 
 /* AEAD with forward secrecy only (RFC 9325 section 4.2); TLS 1.3 has nothing else. */
 #define TLS12_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -115,13 +119,15 @@ static void set_rules(SSL_CTX *ctx, int min_version)
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_cipher_list(ctx, TLS12_CIPHERS);
-	/* Resumption by ticket only, which needs no memory here. */
+	/* Nothing in OpenSSL's own table: see tls_session.h. */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_verify_depth(ctx, MAX_CHAIN_DEPTH);
+	SSL_CTX_set_max_cert_list(ctx, MAX_CHAIN_BYTES);
 	/* See enum tls_verify: any extended key usage, and every certificate in `ca` is an anchor.
 	 */
 	X509_VERIFY_PARAM_set_purpose(param, X509_PURPOSE_ANY);
 	X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+	tls_peer_prepare(ctx);
 }
 
 SSL_CTX *tls_context_new(const struct tls_conf *conf, struct buf *err)

@@ -15,7 +15,7 @@ static struct slice without_last_dot(struct slice s)
 }
 
 /* RFC 9525 section 6.3. */
-static bool dns_match(struct slice pattern, struct slice name)
+bool tls_dns_match(struct slice pattern, struct slice name)
 {
 	struct slice rest;
 	size_t label;
@@ -61,7 +61,7 @@ static bool san_match(const GENERAL_NAME *san, struct slice name, const struct a
 	if (ip)
 		return san->type == GEN_IPADD && ip_of(asn1_slice(san->d.iPAddress), &have) &&
 		       addr_ip_eq(&have, ip);
-	return san->type == GEN_DNS && dns_match(asn1_slice(san->d.dNSName), name);
+	return san->type == GEN_DNS && tls_dns_match(asn1_slice(san->d.dNSName), name);
 }
 
 bool tls_cert_has_name(const X509 *cert, const char *name)

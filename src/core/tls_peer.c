@@ -20,9 +20,11 @@ static void peer_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long
 	if (!p)
 		return;
 	free(p->wanted);
+	free(p->also);
 	free(p->trust);
 	free(p->refused);
 	free(p->others);
+	free(p->session_key);
 	free(p);
 }
 
@@ -50,7 +52,7 @@ static const char *whose(int depth)
 	return depth == 0 ? "peer certificate" : "certificate of the peer's issuer";
 }
 
-static void issuer_of(X509 *cert, char *buf, size_t size)
+static void issuer_of(const X509 *cert, char *buf, size_t size)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
 	int n;
@@ -65,23 +67,20 @@ static void issuer_of(X509 *cert, char *buf, size_t size)
 	BIO_free(bio);
 }
 
-/* The reason in words. OpenSSL forgets the certificate on refusal, so it is put down here. */
-static char *describe(const struct tls_peer *p, X509_STORE_CTX *ctx, int error)
+void tls_peer_describe(const struct tls_peer *p, const X509 *leaf, const X509 *current, int depth,
+		       int error, char *buf, size_t size)
 {
-	X509 *leaf = X509_STORE_CTX_get0_cert(ctx), *current = X509_STORE_CTX_get_current_cert(ctx);
-	int depth = X509_STORE_CTX_get_error_depth(ctx);
-	char names[200], when[32], issuer[160], *text = NULL;
-	int n;
+	char names[200], when[32], issuer[160];
 
 	tls_cert_names(leaf, names, sizeof(names));
 	switch (error) {
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		date_of(X509_get0_notAfter(current), when, sizeof(when));
-		n = asprintf(&text, "%s expired on %s (%s)", whose(depth), when, names);
+		snprintf(buf, size, "%s expired on %s (%s)", whose(depth), when, names);
 		break;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
 		date_of(X509_get0_notBefore(current), when, sizeof(when));
-		n = asprintf(&text, "%s is not valid before %s (%s)", whose(depth), when, names);
+		snprintf(buf, size, "%s is not valid before %s (%s)", whose(depth), when, names);
 		break;
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -89,23 +88,40 @@ static char *describe(const struct tls_peer *p, X509_STORE_CTX *ctx, int error)
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_CERT_UNTRUSTED:
 		issuer_of(leaf, issuer, sizeof(issuer));
-		n = asprintf(&text, "peer certificate not signed by %s (%s, issued by %s)",
-			     p->trust, names, issuer);
+		snprintf(buf, size, "peer certificate not signed by %s (%s, issued by %s)",
+			 p->trust, names, issuer);
 		break;
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-		n = asprintf(&text, "peer certificate is self-signed and not in %s (%s)", p->trust,
-			     names);
+		snprintf(buf, size, "peer certificate is self-signed and not in %s (%s)", p->trust,
+			 names);
 		break;
 	case X509_V_ERR_HOSTNAME_MISMATCH:
-		n = asprintf(&text, "name mismatch: wanted %s, certificate has %s", p->wanted,
-			     names);
+		snprintf(buf, size, "name mismatch: wanted %s, certificate has %s",
+			 p->wanted ? p->wanted : "another", names);
 		break;
 	default:
-		n = asprintf(&text, "%s refused: %s (%s)", whose(depth),
-			     X509_verify_cert_error_string(error), names);
+		snprintf(buf, size, "%s refused: %s (%s)", whose(depth),
+			 X509_verify_cert_error_string(error), names);
 		break;
 	}
-	return n < 0 ? NULL : text;
+}
+
+/* OpenSSL forgets the certificate on refusal, so the reason is put down here. */
+static void note_fault(struct tls_peer *p, X509_STORE_CTX *ctx)
+{
+	char text[512];
+
+	tls_peer_describe(p, X509_STORE_CTX_get0_cert(ctx), X509_STORE_CTX_get_current_cert(ctx),
+			  X509_STORE_CTX_get_error_depth(ctx), X509_STORE_CTX_get_error(ctx), text,
+			  sizeof(text));
+	free(p->refused);
+	p->refused = strdup(text);
+}
+
+bool tls_peer_suits(const struct tls_peer *p, const X509 *cert)
+{
+	return !p->wanted || (cert && (tls_cert_has_name(cert, p->wanted) ||
+				       (p->also && tls_cert_has_name(cert, p->also))));
 }
 
 static int on_verify(int ok, X509_STORE_CTX *ctx)
@@ -115,16 +131,38 @@ static int on_verify(int ok, X509_STORE_CTX *ctx)
 
 	if (!p)
 		return 0;
-	if (ok && X509_STORE_CTX_get_error_depth(ctx) == 0 && p->wanted &&
-	    !tls_cert_has_name(X509_STORE_CTX_get0_cert(ctx), p->wanted)) {
+	if (ok && X509_STORE_CTX_get_error_depth(ctx) == 0 &&
+	    !tls_peer_suits(p, X509_STORE_CTX_get0_cert(ctx))) {
 		X509_STORE_CTX_set_error(ctx, X509_V_ERR_HOSTNAME_MISMATCH);
 		ok = 0;
 	}
-	if (!ok) {
-		free(p->refused);
-		p->refused = describe(p, ctx, X509_STORE_CTX_get_error(ctx));
-	}
+	if (!ok)
+		note_fault(p, ctx);
 	return ok;
+}
+
+/* Stops at the first fault, which is the one to tell of, and goes on with the handshake when we
+ * only asked. */
+static int on_chain(X509_STORE_CTX *ctx, void *arg)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	const struct tls_peer *p = tls_peer_of(ssl);
+	bool ok = X509_verify_cert(ctx) == 1;
+
+	if (!ok && X509_STORE_CTX_get_error(ctx) == X509_V_OK)
+		X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
+	/* Else OpenSSL keeps it as long as the connection lives. */
+	X509_STORE_CTX_set0_verified_chain(ctx, NULL);
+	/* Who was not believed shall show its certificate again, maybe a better one. (TLS 1.2: see
+	 * tls_ticket.c.) */
+	if (!ok && SSL_is_server(ssl))
+		SSL_set_num_tickets(ssl, 0);
+	return ok || (p && p->verify == TLS_VERIFY_ASK);
+}
+
+void tls_peer_prepare(SSL_CTX *ctx)
+{
+	SSL_CTX_set_cert_verify_callback(ctx, on_chain, NULL);
 }
 
 static void on_info(const SSL *ssl, int where, int value)
@@ -155,9 +193,23 @@ int tls_peer_attach(SSL *ssl, enum tls_verify verify, const char *wanted, const 
 		return -ENOMEM;
 	}
 	SSL_set_info_callback(ssl, on_info);
-	if (verify == TLS_VERIFY_PEER)
+	if (verify == TLS_VERIFY_ASK)
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
+	else if (verify == TLS_VERIFY_PEER)
 		SSL_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verify);
 	else
 		SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+	return 0;
+}
+
+int tls_also_accept(SSL *ssl, const char *name)
+{
+	struct tls_peer *p = tls_peer_of(ssl);
+	char *copy = p ? strdup(name) : NULL;
+
+	if (!copy)
+		return -ENOMEM;
+	free(p->also);
+	p->also = copy;
 	return 0;
 }

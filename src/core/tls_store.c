@@ -8,12 +8,15 @@
 #include "base/list.h"
 #include "core/alarm.h"
 #include "core/log.h"
+#include "core/net.h"
 #include "core/tls.h"
 #include "core/tls_context.h"
 #include "core/tls_name.h"
 #include "core/tls_peer.h"
 #include "core/tls_server.h"
+#include "core/tls_session.h"
 #include "core/tls_ticket.h"
+#include "core/tls_xmpp_name.h"
 
 #define DAY_S	      86400
 #define WARN_DAYS     30
@@ -95,8 +98,10 @@ struct entry {
 	bool has_certificate;
 	SSL_CTX *ctx;
 	/* Tickets are good for the section that gave them alone: else a client could be led to
-	 * another service of this box without a look at its certificate. */
-	unsigned char session_context[SSL_MAX_SID_CTX_LENGTH];
+	 * another service of this box without a look at its certificate. Where a client's own
+	 * certificate is asked for, they are good for the same kind of asking and the same `ca`
+	 * alone: nothing else may count as proof. By enum tls_verify. */
+	unsigned char session_context[TLS_VERIFY_ASK + 1][SSL_MAX_SID_CTX_LENGTH];
 	int64_t not_before_s, not_after_s;
 };
 
@@ -105,7 +110,8 @@ struct tls_store {
 	struct log *log;
 	struct alarms *alarms;
 	struct tls_tickets *tickets;
-	SSL_CTX *public_ctx; /* made when first asked for */
+	struct tls_sessions *sessions; /* of this load */
+	SSL_CTX *public_ctx;	       /* made when first asked for */
 };
 
 struct tls_store *tls_store_new(struct log *log, struct alarms *alarms)
@@ -118,11 +124,13 @@ struct tls_store *tls_store_new(struct log *log, struct alarms *alarms)
 	t->log = log;
 	t->alarms = alarms;
 	t->tickets = tls_tickets_new((int64_t)time(NULL));
-	if (!t->tickets) {
-		free(t);
-		return NULL;
-	}
-	return t;
+	t->sessions = tls_sessions_new();
+	if (t->tickets && t->sessions)
+		return t;
+	tls_tickets_unref(t->tickets);
+	tls_sessions_unref(t->sessions);
+	free(t);
+	return NULL;
 }
 
 static void entry_free(struct entry *e)
@@ -147,6 +155,7 @@ void tls_store_free(struct tls_store *t)
 		return;
 	free_all(&t->entries);
 	tls_tickets_unref(t->tickets);
+	tls_sessions_unref(t->sessions);
 	SSL_CTX_free(t->public_ctx);
 	free(t);
 }
@@ -174,8 +183,52 @@ static int64_t seconds_of(const ASN1_TIME *t)
 	return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
+/* The system's CAs are read when they are needed: whether they are the same as before nobody
+ * knows. */
+static bool digest_trust(EVP_MD_CTX *md, const struct entry *e)
+{
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(e->ctx));
+	unsigned char one[EVP_MAX_MD_SIZE];
+	unsigned n = 16;
+
+	if (!e->has_ca) {
+		net_random(one, n);
+		return EVP_DigestUpdate(md, one, n) == 1;
+	}
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+
+		if (cert && (X509_digest(cert, EVP_sha256(), one, &n) != 1 ||
+			     EVP_DigestUpdate(md, one, n) != 1))
+			return false;
+	}
+	return true;
+}
+
+static bool set_session_context(struct entry *e, EVP_MD_CTX *md, enum tls_verify verify)
+{
+	unsigned char kind = (unsigned char)verify;
+
+	return EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+	       EVP_DigestUpdate(md, e->name, strlen(e->name) + 1) == 1 &&
+	       EVP_DigestUpdate(md, &kind, 1) == 1 &&
+	       (verify == TLS_VERIFY_NONE || digest_trust(md, e)) &&
+	       EVP_DigestFinal_ex(md, e->session_context[verify], NULL) == 1;
+}
+
+static int set_session_contexts(struct entry *e)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	bool ok = md && set_session_context(e, md, TLS_VERIFY_NONE) &&
+		  set_session_context(e, md, TLS_VERIFY_PEER) &&
+		  set_session_context(e, md, TLS_VERIFY_ASK);
+
+	EVP_MD_CTX_free(md);
+	return ok ? 0 : -ENOMEM;
+}
+
 static int add_entry(struct tls_store *t, struct list *entries, const struct tls_conf *conf,
-		     struct buf *err)
+		     struct tls_sessions *sessions, struct buf *err)
 {
 	struct entry *e = calloc(1, sizeof(*e));
 	X509 *cert;
@@ -195,9 +248,8 @@ static int add_entry(struct tls_store *t, struct list *entries, const struct tls
 		entry_free(e);
 		return -EINVAL;
 	}
-	if (tls_tickets_use(t->tickets, e->ctx) < 0 ||
-	    EVP_Digest(e->name, strlen(e->name), e->session_context, NULL, EVP_sha256(), NULL) !=
-		    1) {
+	if (tls_tickets_use(t->tickets, e->ctx) < 0 || tls_sessions_use(sessions, e->ctx) < 0 ||
+	    set_session_contexts(e) < 0) {
 		entry_free(e);
 		return -ENOMEM;
 	}
@@ -230,14 +282,19 @@ static void swap(struct tls_store *t, struct list *next)
 
 int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct buf *err)
 {
+	struct tls_sessions *sessions = tls_sessions_new();
 	const void *section = NULL;
 	struct list next;
 	int result = 0;
 
+	if (!sessions) {
+		buf_add_str(err, "[tls]: out of memory\n");
+		return -EINVAL;
+	}
 	list_init(&next);
 	/* All of them, so that one reload shows every error. */
 	while ((section = conf_next(snap, "tls", section))) {
-		int error = add_entry(t, &next, section, err);
+		int error = add_entry(t, &next, section, sessions, err);
 
 		if (error == -ENOMEM)
 			buf_add_str(err, "[tls]: out of memory\n");
@@ -246,12 +303,16 @@ int tls_store_load(struct tls_store *t, const struct conf_snapshot *snap, struct
 	}
 	if (result == 0) {
 		swap(t, &next);
+		tls_sessions_unref(t->sessions);
+		t->sessions = sessions;
+		sessions = NULL;
 		/* The system's CAs may have changed as well. */
 		SSL_CTX_free(t->public_ctx);
 		t->public_ctx = NULL;
 		tls_store_check_expiry(t, (int64_t)time(NULL));
 	}
 	free_all(&next);
+	tls_sessions_unref(sessions);
 	return result;
 }
 
@@ -332,7 +393,6 @@ SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verif
 {
 	struct slice rest = slice_of(name), first = slice_word(&rest);
 	const struct entry *e = find_slice(&t->entries, first);
-	bool peer = verify == TLS_VERIFY_PEER;
 	SSL *ssl;
 
 	if (!e) {
@@ -343,7 +403,7 @@ SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verif
 		*why = "the [tls] section has no `certificate` to show";
 		return NULL;
 	}
-	if (peer && !e->has_ca) {
+	if (verify == TLS_VERIFY_PEER && !e->has_ca) {
 		*why = "the [tls] section has no `ca` to check client certificates with";
 		return NULL;
 	}
@@ -355,16 +415,13 @@ SSL *tls_accept_new(struct tls_store *t, const char *name, enum tls_verify verif
 		*why = "out of memory";
 		return NULL;
 	}
-	/* Tickets spare the phones' reconnects a full handshake. Where the peer's certificate is
-	 * asked for, each connection proves it anew: a ticket would outlive a change of `ca`, and
-	 * one from a listener that asks for none must not count as proof. */
-	if (peer) {
+	/* Tickets spare the phones' reconnects a full handshake. The other box has one certificate
+	 * on many connections at once: with sessions kept here (see tls_session.h) they share it,
+	 * and it need not be parsed each time. */
+	if (verify == TLS_VERIFY_PEER)
 		SSL_set_options(ssl, SSL_OP_NO_TICKET);
-		SSL_set_num_tickets(ssl, 0);
-	}
-	SSL_set_session_id_context(ssl, e->session_context,
-				   peer ? sizeof(e->session_context) / 2
-					: sizeof(e->session_context));
+	SSL_set_session_id_context(ssl, e->session_context[verify],
+				   sizeof(e->session_context[verify]));
 	SSL_set_accept_state(ssl);
 	return ssl;
 }
@@ -401,14 +458,58 @@ SSL *tls_connect_new(struct tls_store *t, const char *name, const char *server_n
 	return connect_new(e->ctx, e->trust, server_name, verify, why);
 }
 
+static SSL_CTX *public_new(struct tls_store *t)
+{
+	SSL_CTX *ctx = tls_context_public();
+
+	if (ctx && tls_sessions_use(t->sessions, ctx) < 0) {
+		SSL_CTX_free(ctx);
+		ctx = NULL;
+	}
+	return ctx;
+}
+
 SSL *tls_public_new(struct tls_store *t, const char *server_name, enum tls_verify verify,
 		    const char **why)
 {
 	if (!t->public_ctx)
-		t->public_ctx = tls_context_public();
+		t->public_ctx = public_new(t);
 	if (!t->public_ctx) {
 		*why = "out of memory";
 		return NULL;
 	}
 	return connect_new(t->public_ctx, SYSTEM_TRUST, server_name, verify, why);
+}
+
+void tls_resume(SSL *ssl, const char *name, const char *server_name, const struct addr *to)
+{
+	struct tls_sessions *t = tls_sessions_of(ssl);
+	struct tls_peer *p = tls_peer_of(ssl);
+	char key[TLS_SESSION_KEY_MAX], where[ADDR_STR_BYTES];
+	SSL_SESSION *session;
+	int n;
+
+	if (!t || !p || p->session_key)
+		return;
+	/* None of them has a blank. */
+	n = snprintf(key, sizeof(key), "%s %s %s %d", name ? name : "",
+		     server_name ? server_name : "", addr_str(to, where), (int)p->verify);
+	if (n < 0 || (size_t)n >= sizeof(key))
+		return;
+	/* Without memory it is a full handshake. */
+	p->session_key = strdup(key);
+	session = p->session_key ? tls_sessions_get(t, key) : NULL;
+	/* Another connection to the same server may have had other names to match. */
+	if (session && tls_peer_suits(p, SSL_SESSION_get0_peer(session)))
+		SSL_set_session(ssl, session);
+	SSL_SESSION_free(session);
+	ERR_clear_error();
+}
+
+bool tls_own_has_xmpp_domain(struct tls_store *t, const char *name, const char *domain)
+{
+	const struct entry *e = find(&t->entries, name);
+
+	return e && e->has_certificate &&
+	       tls_cert_has_xmpp_domain(SSL_CTX_get0_certificate(e->ctx), domain);
 }

@@ -90,6 +90,10 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	if (!t)
 		return enc ? -1 : 0;
 	if (enc) {
+		/* See on_chain() in tls_peer.c. An empty ticket says that there is none (RFC 5077
+		 * section 3.3). */
+		if (SSL_get_verify_result(ssl) != X509_V_OK)
+			return 0;
 		memcpy(name, t->now.name, sizeof(t->now.name));
 		if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
 			return -1;
@@ -100,6 +104,20 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	if (t->has_old && memcmp(name, t->old.name, sizeof(t->old.name)) == 0)
 		return set_up(&t->old, iv, cipher, mac, 0) ? 2 : -1;
 	return 0;
+}
+
+/* A ticket proves what the handshake that gave it proved: not longer than the certificate lasts. */
+static SSL_TICKET_RETURN on_session(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+				    size_t n_name, SSL_TICKET_STATUS status, void *arg)
+{
+	X509 *peer;
+
+	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	peer = SSL_SESSION_get0_peer(session);
+	if (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
 static void ctx_gone(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
@@ -119,6 +137,7 @@ int tls_tickets_use(struct tls_tickets *t, SSL_CTX *ctx)
 		return -ENOMEM;
 	t->n_refs++;
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_session, NULL);
 	/* No longer than both keys can open it. */
 	SSL_CTX_set_timeout(ctx, TLS_TICKET_KEY_S);
 	/* Clients use one connection after the other; a second ticket is work for nothing. */

@@ -22,6 +22,8 @@ void show_allow(const json_t *reply, struct buf *out);
 void show_allow_check(const json_t *reply, struct buf *out);
 void show_backends(const json_t *reply, struct buf *out);
 void show_turn(const json_t *reply, struct buf *out);
+void show_xmpp(const json_t *reply, struct buf *out);
+void show_xmpp_partners(const json_t *reply, struct buf *out);
 /* Any object: `key: value` lines, nested ones indented. */
 void show_object(const json_t *reply, struct buf *out);
 

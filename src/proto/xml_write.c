@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "proto/xml_char.h"
+
 void xml_write_start(struct xml_writer *w, struct buf *out)
 {
 	*w = (struct xml_writer){ .out = out };
@@ -28,35 +30,6 @@ void xml_write_open(struct xml_writer *w, const char *name)
 	w->open[w->n_open++] = name;
 	w->tag_open = true;
 	w->root_done = true;
-}
-
-/* Code points a sequence of n bytes may not go below (overlong, RFC 3629 3). */
-static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-
-/* XML 1.0 2.2 Char. */
-static bool is_char(uint32_t c)
-{
-	if (c < 0x20)
-		return c == '\t' || c == '\n' || c == '\r';
-	return c < 0xd800 || (c > 0xdfff && c != 0xfffe && c != 0xffff && c <= 0x10ffff);
-}
-
-/* Length of the character at the start of s; 0: XML cannot carry it. */
-static size_t char_length(struct slice s)
-{
-	const uint8_t *p = (const uint8_t *)s.p;
-	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	uint32_t c = n == 1 ? p[0] : n == 2 ? p[0] & 0x1f : n == 3 ? p[0] & 0x0f : p[0] & 0x07;
-	size_t i;
-
-	if (n == 0 || n > s.n || p[0] > 0xf7)
-		return 0;
-	for (i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	return c >= lowest[n] && is_char(c) ? n : 0;
 }
 
 /* What a reader would otherwise take for markup, or normalise away (XML 1.0 2.11, 3.3.3). */
@@ -85,7 +58,7 @@ static const char *reference(char c, bool in_attr)
 static void add_escaped(struct xml_writer *w, struct slice s, bool in_attr)
 {
 	while (s.n && !w->failed) {
-		size_t n = char_length(s);
+		size_t n = xml_char_length(s);
 		const char *as = reference(s.p[0], in_attr);
 
 		if (n == 0)

@@ -15,6 +15,8 @@ static const struct conf_row rows[] = {
 		    "uc-traversal zone. uc (C): to the call managers of its [uc-cluster] sections. "
 		    "none: no SIP"),
 	ROW("im", CONF_BOOL, im, .def = "no", .help = "chat of the domain is carried"),
+	ROW("federation", CONF_BOOL, federation, .def = "no",
+	    .help = "C: users of the domain and of partners chat with each other ([federation])"),
 	ROW("guest", CONF_BOOL, guest, .def = "no",
 	    .help = "C: credentials of the TURN server may be made in its name, for its guests "
 		    "(docs/protocol/api.md)"),
@@ -82,8 +84,8 @@ static void check_web(const struct conf_snapshot *snap, const struct domain_conf
 		      struct conf_errors *errors)
 {
 	static const char *const core_only[] = {
-		"guest",     "web", "authentication", "authentication-url", "authentication-tls",
-		"sip-signin"
+		"federation",	      "guest",	   "web", "authentication", "authentication-url",
+		"authentication-tls", "sip-signin"
 	};
 	const bool has_url = d->authentication_url && d->authentication_url[0];
 	size_t i;

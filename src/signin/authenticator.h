@@ -13,7 +13,7 @@
  */
 #include "base/timerq.h"
 #include "signin/cred_cache.h"
-#include "signin/rate.h"
+#include "core/rate.h"
 
 #define AUTH_DENIAL_STEP_MS 500
 #define AUTH_MAX_WAITERS    4096

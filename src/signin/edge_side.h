@@ -6,7 +6,7 @@
  * of reach, C checks each request again anyway. When a C has told its whole state after a
  * reconnect, what it did not mention goes.
  */
-#include "signin/rate.h"
+#include "core/rate.h"
 #include "signin/side.h"
 
 #define EDGE_MAX_REQUESTS 4096	/* under way */

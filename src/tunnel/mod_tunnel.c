@@ -126,6 +126,7 @@ static bool ops_peer(void *self, size_t i, struct tunnel_peer_info *out)
 	*out = (struct tunnel_peer_info){
 		.id = p->id,
 		.name = p->name,
+		.host = t->env->role == CONF_ROLE_C && p->wanted ? p->host : NULL,
 		.up = control_is_up(p->control),
 		.n_connections = peer_n_up(p),
 		.system_name = p->system_name,

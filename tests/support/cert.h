@@ -19,8 +19,10 @@ struct cert {
 
 struct cert_params {
 	const char *cn;
-	const char *san; /* "DNS:a.example,IP:192.0.2.1" in OpenSSL's form; NULL: none */
-	const char *eku; /* "serverAuth"; NULL: none */
+	const char *san;   /* "DNS:a.example,IP:192.0.2.1" in OpenSSL's form; NULL: none */
+	const char *eku;   /* "serverAuth"; NULL: none */
+	const char *ku;	   /* NULL: digitalSignature, and what a CA needs for one */
+	unsigned key_bits; /* RSA; 0: ECDSA P-256 */
 	bool is_ca;
 	int to_seconds;		   /* on top of to_days */
 	int from_days, to_days;	   /* from now; both 0: yesterday to a year from now */
@@ -48,7 +50,8 @@ static inline void cert_extension(X509 *x, const X509 *issuer, int nid, const ch
 
 static inline struct cert cert_make(const struct cert_params *p)
 {
-	struct cert c = { X509_new(), EVP_EC_gen("P-256") };
+	struct cert c = { X509_new(),
+			  p->key_bits ? EVP_RSA_gen(p->key_bits) : EVP_EC_gen("P-256") };
 	int to = p->from_days || p->to_days ? p->to_days : 365;
 	int from = p->from_days || p->to_days ? p->from_days : -1;
 	X509 *issuer = p->issuer ? p->issuer->x509 : c.x509;
@@ -66,7 +69,9 @@ static inline struct cert cert_make(const struct cert_params *p)
 	cert_extension(c.x509, issuer, NID_basic_constraints,
 		       p->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
 	cert_extension(c.x509, issuer, NID_key_usage,
-		       p->is_ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
+		       p->ku	  ? p->ku
+		       : p->is_ca ? "critical,keyCertSign,cRLSign"
+				  : "critical,digitalSignature");
 	if (p->san)
 		cert_extension(c.x509, issuer, NID_subject_alt_name, p->san);
 	if (p->eku)

@@ -178,6 +178,21 @@ static void reason_is_cut(void **state)
 	conn_table_free(t);
 }
 
+static void finds_kinds_with_a_dash(void **state)
+{
+	struct conn_table *t = table_new(10, 1);
+	struct conn c = { .kind = CONN_XMPP_LINK };
+	char id[CONN_ID_BYTES];
+
+	assert_int_equal(conn_add(t, &c), 0);
+	assert_string_equal(conn_id_str(&c, id), "xmpp-link-100000000");
+	assert_ptr_equal(conn_find(t, slice_of(id)), &c);
+	assert_null(conn_find(t, SLICE("xmpp-100000000")));
+	assert_null(conn_find(t, SLICE("link-100000000")));
+	conn_end(t, &c, "x");
+	conn_table_free(t);
+}
+
 static void finds_by_text(void **state)
 {
 	struct conn_table *t = table_new(10, 1);
@@ -246,6 +261,7 @@ int main(void)
 		cmocka_unit_test(requests_do_not_wash_out_calls),
 		cmocka_unit_test(refused_do_not_wash_out),
 		cmocka_unit_test(reason_is_cut),
+		cmocka_unit_test(finds_kinds_with_a_dash),
 		cmocka_unit_test(finds_by_text),
 		cmocka_unit_test(names),
 		cmocka_unit_test(without_memory),

@@ -293,7 +293,8 @@ static void limits_and_offsets(void **state)
 	error_is(f, "GET", "/v1/connections?offset=x", 400, "offset: a number from 0 to 1000000");
 	error_is(f, "GET", "/v1/connections?kind=x", 400,
 		 "kind: unknown; legal values: listener, flow, link, registration, call, leg, "
-		 "media, control, tunnel, channel, http, request, signin");
+		 "media, control, tunnel, channel, http, request, signin, turn, allocation, "
+		 "relayed, xmpp, xmpp-link, xmpp-s2s");
 	error_is(f, "GET", "/v1/connections?ended=2", 400, "ended: 0 or 1");
 	for (int i = 0; i < 5; i++)
 		conn_end(f->env.conns, &flows[i], "x");

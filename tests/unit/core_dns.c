@@ -443,6 +443,14 @@ static void srv_that_leads_nowhere(void **state)
 	assert_int_equal(service(f, "_other._tcp.test").r.status, -ENOENT);
 	assert_int_equal(service(f, "_no._tcp.test").r.status, -ENOENT);
 	assert_int_equal(service(f, "_gone._tcp.test").r.status, -ENOENT);
+	/* Are there any at all? Twice: the answers of the cache say so too. */
+	for (int i = 0; i < 2; i++) {
+		assert_false(service(f, "_other._tcp.test").r.has_records);
+		assert_true(service(f, "_no._tcp.test").r.has_records);
+		assert_true(service(f, "_gone._tcp.test").r.has_records);
+		assert_true(service(f, "_sip._tcp.test").r.has_records);
+	}
+	assert_false(host(f, "both.test", DNS_ANY_FAMILY).r.has_records);
 }
 
 static void the_hosts_file_is_asked_first(void **state)

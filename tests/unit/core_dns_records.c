@@ -222,6 +222,7 @@ static void the_lone_root_target_means_not_offered(void **state)
 	a = parsed(&b, DNS_SRV);
 	assert_int_equal(a.status, -ENOENT);
 	assert_int_equal(a.n, 0);
+	assert_true(a.none);
 	assert_int_equal(a.ttl_s, 100);
 }
 

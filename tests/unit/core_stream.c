@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/list.h"
 #include "core/loop.h"
 #include "core/stream_pair.h"
 #include "support/alloc_fail.h"
@@ -211,6 +212,65 @@ static void abort_takes_it_away(void **state)
 	assert_int_equal(fx->b.end, STREAM_END_ERROR);
 }
 
+struct watcher {
+	struct stream_watch watch;
+	unsigned n;
+	unsigned n_closed_then; /* what the owner had heard by then */
+	struct side *of;
+	char why[64];
+};
+
+static void on_ended(struct stream_watch *w, const char *why)
+{
+	struct watcher *x = CONTAINER_OF(w, struct watcher, watch);
+
+	x->n++;
+	x->n_closed_then = x->of->n_closed;
+	snprintf(x->why, sizeof(x->why), "%s", why);
+}
+
+/* Whoever ends it: the watch hears it once, behind the owner. */
+static void a_watch_hears_the_end(void **state)
+{
+	struct fixture *fx = *state;
+	struct watcher a = { .watch = { on_ended }, .of = &fx->a };
+	struct watcher b = { .watch = { on_ended }, .of = &fx->b };
+
+	fx->a.s->watch = &a.watch;
+	fx->b.s->watch = &b.watch;
+	stream_abort(fx->a.s);
+	fx->a.s = NULL;
+	assert_int_equal(a.n, 1);
+	assert_int_equal(a.n_closed_then, 0);
+	assert_string_equal(a.why, "closed here");
+	turn(fx);
+	assert_int_equal(b.n, 1);
+	assert_int_equal(b.n_closed_then, 1);
+	assert_string_equal(b.why, fx->b.why);
+	assert_int_equal(a.n, 1);
+}
+
+static void broken_by_somebody_else(void **state)
+{
+	struct fixture *fx = *state;
+	struct watcher a = { .watch = { on_ended }, .of = &fx->a };
+	struct stream *s = fx->a.s;
+
+	s->watch = &a.watch;
+	stream_break(s, "by the administrator");
+	assert_int_equal(fx->a.n_closed, 1);
+	assert_int_equal(fx->a.end, STREAM_END_ERROR);
+	assert_string_equal(fx->a.why, "by the administrator");
+	assert_int_equal(a.n, 1);
+	assert_int_equal(a.n_closed_then, 1);
+	stream_break(s, "again");
+	assert_int_equal(fx->a.n_closed, 1);
+	assert_int_equal(a.n, 1);
+	turn(fx);
+	assert_int_equal(fx->b.n_closed, 1);
+	assert_int_equal(fx->b.end, STREAM_END_ERROR);
+}
+
 static void writing_to_one_that_is_gone(void **state)
 {
 	struct fixture *fx = *state;
@@ -309,6 +369,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_end_waits_for_unread_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(close_delivers_what_was_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(abort_takes_it_away, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_watch_hears_the_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(broken_by_somebody_else, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(writing_to_one_that_is_gone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(callbacks_may_close, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(back_pressure, set_up, tear_down),

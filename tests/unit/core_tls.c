@@ -710,51 +710,296 @@ static int count_session(SSL *ssl, SSL_SESSION *session)
 	return 0;
 }
 
-static void tickets_where_no_certificate_is_asked_for(void **state)
+/* A full handshake; the session that the client got. */
+static SSL_SESSION *first_session(struct fixture *f, enum tls_verify verify, int version)
+{
+	SSL_SESSION *session;
+	struct talk t;
+
+	new_talk(f, &t, EDGE, verify);
+	SSL_set_max_proto_version(t.client, version);
+	SSL_CTX_sess_set_new_cb(SSL_get_SSL_CTX(t.client), count_session);
+	n_tickets = 0;
+	shake(&t);
+	assert_true(t.client_done && !t.client_failed && !t.server_failed);
+	assert_int_equal(SSL_session_reused(t.server), 0);
+	session = SSL_get1_session(t.client);
+	assert_true(n_tickets == 1 && SSL_SESSION_is_resumable(session));
+	/* OpenSSL spoils the session of a connection that was not closed. */
+	SSL_set_shutdown(t.client, SSL_SENT_SHUTDOWN);
+	talk_end(&t);
+	return session;
+}
+
+/* Does the server take the session? When it does, it knows the client as before. */
+static bool resumes(struct fixture *f, enum tls_verify verify, int version, SSL_SESSION *session)
+{
+	/* OpenSSL uses one up with TLS 1.3. */
+	SSL_SESSION *copy = SSL_SESSION_dup(session);
+	const char *why;
+	struct talk t;
+	bool reused;
+
+	new_talk(f, &t, EDGE, verify);
+	SSL_set_max_proto_version(t.client, version);
+	SSL_set_session(t.client, copy);
+	SSL_SESSION_free(copy);
+	shake(&t);
+	reused = SSL_session_reused(t.server);
+	assert_int_equal(SSL_session_reused(t.client), reused);
+	if (reused) {
+		assert_false(t.client_failed || t.server_failed);
+		assert_int_equal(tls_peer_has_name(t.server, CLIENT), verify != TLS_VERIFY_NONE);
+		assert_int_equal(tls_peer_verified(t.server, &why), verify != TLS_VERIFY_NONE);
+		assert_true(tls_peer_has_name(t.client, EDGE));
+		assert_true(tls_peer_verified(t.client, &why));
+	}
+	SSL_set_shutdown(t.client, SSL_SENT_SHUTDOWN);
+	talk_end(&t);
+	return reused;
+}
+
+static void sessions_prove_what_was_proved_for_them(void **state)
 {
 	struct fixture *f = *state;
 
-	for (int verify = TLS_VERIFY_NONE; verify <= TLS_VERIFY_PEER; verify++) {
+	for (int verify = TLS_VERIFY_NONE; verify <= TLS_VERIFY_ASK; verify++) {
 		for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
-			struct talk t;
 			SSL_SESSION *session;
 
-			new_talk(f, &t, EDGE, (enum tls_verify)verify);
-			SSL_set_max_proto_version(t.client, version);
-			SSL_CTX_sess_set_new_cb(SSL_get_SSL_CTX(t.client), count_session);
-			SSL_CTX_set_session_cache_mode(SSL_get_SSL_CTX(t.client),
-						       SSL_SESS_CACHE_CLIENT);
-			n_tickets = 0;
-			shake(&t);
-			assert_true(t.client_done && !t.client_failed);
-			session = SSL_get1_session(t.client);
-			if (verify == TLS_VERIFY_PEER)
-				assert_false(SSL_SESSION_is_resumable(session) &&
-					     SSL_SESSION_has_ticket(session));
-			else
-				assert_true(n_tickets > 0 && SSL_SESSION_has_ticket(session));
-			/* OpenSSL spoils the session of a connection that was not closed. */
-			SSL_set_shutdown(t.client, SSL_SENT_SHUTDOWN);
-			talk_end(&t);
-			if (verify == TLS_VERIFY_NONE) {
-				/* It spares the next handshake, but proves nothing elsewhere. */
-				new_talk(f, &t, EDGE, TLS_VERIFY_NONE);
-				SSL_set_max_proto_version(t.client, version);
-				SSL_set_session(t.client, session);
-				shake(&t);
-				assert_int_equal(SSL_session_reused(t.server), 1);
-				SSL_set_shutdown(t.client, SSL_SENT_SHUTDOWN);
-				talk_end(&t);
-				new_talk(f, &t, EDGE, TLS_VERIFY_PEER);
-				SSL_set_max_proto_version(t.client, version);
-				SSL_set_session(t.client, session);
-				shake(&t);
-				assert_int_equal(SSL_session_reused(t.server), 0);
-				talk_end(&t);
-			}
+			assert_int_equal(load(f, f->server, "edge", "ca.pem", NULL), 0);
+			session = first_session(f, (enum tls_verify)verify, version);
+			for (int other = TLS_VERIFY_NONE; other <= TLS_VERIFY_ASK; other++)
+				assert_int_equal(
+					resumes(f, (enum tls_verify)other, version, session),
+					other == verify);
+			/* A reload costs those who come with tickets nothing, as long as the same
+			 * ones are trusted. */
+			assert_int_equal(load(f, f->server, "edge", "ca.pem", NULL), 0);
+			assert_int_equal(resumes(f, (enum tls_verify)verify, version, session),
+					 verify != TLS_VERIFY_PEER);
+			assert_int_equal(load(f, f->server, "edge", "other.pem", NULL), 0);
+			assert_int_equal(resumes(f, (enum tls_verify)verify, version, session),
+					 verify == TLS_VERIFY_NONE);
 			SSL_SESSION_free(session);
 		}
 	}
+}
+
+/* A session whose certificate was believed for one name proves nothing for another. */
+static void sessions_are_good_for_their_names(void **state)
+{
+	struct fixture *f = *state;
+	struct addr to = { 0 };
+	const char *why;
+
+	assert_true(addr_parse_ip(SLICE("192.0.2.1"), 5269, &to));
+	for (int i = 0; i < 3; i++) {
+		struct talk t = { 0 };
+
+		t.client = tls_connect_new(f->client, "x", "im.lab", TLS_VERIFY_PEER, &why);
+		t.server = tls_accept_new(f->server, "x", TLS_VERIFY_PEER, &why);
+		if (i < 2)
+			assert_int_equal(tls_also_accept(t.client, EDGE), 0);
+		tls_resume(t.client, "x", "im.lab", &to);
+		shake(&t);
+		assert_int_equal(t.client_failed, i == 2);
+		assert_int_equal(SSL_session_reused(t.client), i == 1);
+		talk_end(&t);
+	}
+}
+
+static void sessions_do_not_outlive_the_certificate(void **state)
+{
+	struct fixture *f = *state;
+	SSL_SESSION *session;
+	time_t end;
+
+	write_pair(f, "brief",
+		   &(struct cert_params){ .cn = "brief",
+					  .san = "DNS:" CLIENT,
+					  .issuer = &f->ca,
+					  .from_days = -1,
+					  .to_seconds = 2 });
+	assert_int_equal(load(f, f->client, "brief", "ca.pem", NULL), 0);
+	end = time(NULL) + 2;
+	session = first_session(f, TLS_VERIFY_ASK, TLS1_3_VERSION);
+	assert_true(resumes(f, TLS_VERIFY_ASK, TLS1_3_VERSION, session));
+	while (time(NULL) <= end)
+		usleep(20000);
+	assert_false(resumes(f, TLS_VERIFY_ASK, TLS1_3_VERSION, session));
+	SSL_SESSION_free(session);
+}
+
+static void who_was_not_believed_gets_no_ticket(void **state)
+{
+	struct fixture *f = *state;
+
+	write_pair(f, "stranger",
+		   &(struct cert_params){
+			   .cn = "stranger", .san = "DNS:" CLIENT, .issuer = &f->other_ca });
+	assert_int_equal(load(f, f->client, "stranger", "ca.pem", NULL), 0);
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		SSL_SESSION *session;
+		struct talk t;
+
+		new_talk(f, &t, EDGE, TLS_VERIFY_ASK);
+		SSL_set_max_proto_version(t.client, version);
+		shake(&t);
+		assert_true(t.client_done && !t.client_failed && !t.server_failed);
+		session = SSL_get1_session(t.client);
+		assert_false(SSL_SESSION_has_ticket(session));
+		SSL_SESSION_free(session);
+		talk_end(&t);
+	}
+}
+
+/* What tls_peer_verified() says of a client with this certificate; NULL: it is verified. */
+static const char *verdict(struct fixture *f, const struct cert_params *p)
+{
+	static char text[512];
+	const char *why = NULL;
+	bool verified;
+	struct talk t;
+
+	if (p) {
+		write_pair(f, "asked", p);
+		assert_int_equal(load(f, f->client, "asked", "ca.pem", NULL), 0);
+	}
+	new_talk(f, &t, EDGE, TLS_VERIFY_ASK);
+	if (!p)
+		SSL_certs_clear(t.client);
+	shake(&t);
+	assert_true(t.client_done && t.server_done && !t.client_failed && !t.server_failed);
+	verified = tls_peer_verified(t.server, &why);
+	snprintf(text, sizeof(text), "%s", why);
+	if (p)
+		assert_true(tls_peer_has_name(t.server, CLIENT));
+	assert_int_equal(tls_peer_expires_s(t.server) != 0, p != NULL);
+	assert_string_equal(tls_server_name(t.server), EDGE);
+	talk_end(&t);
+	return verified ? NULL : text;
+}
+
+static void who_is_only_asked_is_told_about(void **state)
+{
+	static const char wrong_use[] =
+		"peer certificate refused: unsuitable certificate purpose (" CLIENT ")";
+	struct fixture *f = *state;
+	struct cert_params p = { .cn = "x", .san = "DNS:" CLIENT, .issuer = &f->ca };
+	char why[256];
+
+	assert_string_equal(verdict(f, NULL), "no certificate");
+	assert_null(verdict(f, &p));
+	p.eku = "serverAuth";
+	assert_null(verdict(f, &p));
+	p.eku = "clientAuth";
+	assert_null(verdict(f, &p));
+	p.eku = "anyExtendedKeyUsage";
+	assert_null(verdict(f, &p));
+	p.eku = "codeSigning,clientAuth";
+	assert_null(verdict(f, &p));
+	p.eku = "codeSigning";
+	assert_string_equal(verdict(f, &p), wrong_use);
+	p.eku = NULL;
+	p.ku = "keyEncipherment";
+	p.key_bits = 2048;
+	assert_string_equal(verdict(f, &p), wrong_use);
+	p.ku = "keyAgreement";
+	p.key_bits = 0;
+	assert_null(verdict(f, &p));
+	p.ku = NULL;
+	p.issuer = &f->other_ca;
+	snprintf(why, sizeof(why),
+		 "peer certificate not signed by %s/ca.pem (" CLIENT ", issued by CN=Other CA)",
+		 f->dir);
+	assert_string_equal(verdict(f, &p), why);
+	p.issuer = NULL;
+	snprintf(why, sizeof(why),
+		 "peer certificate is self-signed and not in %s/ca.pem (" CLIENT ")", f->dir);
+	assert_string_equal(verdict(f, &p), why);
+	p.issuer = &f->ca;
+	p.from_days = -30;
+	p.to_days = -3;
+	snprintf(why, sizeof(why), "peer certificate expired on %s (" CLIENT ")", day(-3));
+	assert_string_equal(verdict(f, &p), why);
+	p.from_days = 3;
+	p.to_days = 30;
+	snprintf(why, sizeof(why), "peer certificate is not valid before %s (" CLIENT ")", day(3));
+	assert_string_equal(verdict(f, &p), why);
+}
+
+/* As a client: the same of the server, and no name has to match. */
+static void a_client_may_only_ask_too(void **state)
+{
+	struct fixture *f = *state;
+	const char *why;
+	struct talk t;
+
+	write_pair(f, "stranger",
+		   &(struct cert_params){
+			   .cn = "stranger", .san = "DNS:" EDGE, .issuer = &f->other_ca });
+	for (int i = 0; i < 2; i++) {
+		t = (struct talk){ 0 };
+		t.client = tls_connect_new(f->client, "x", "partner.example", TLS_VERIFY_ASK, &why);
+		t.server = tls_accept_new(f->server, "x", TLS_VERIFY_PEER, &why);
+		shake(&t);
+		assert_true(t.client_done && t.server_done && !t.client_failed && !t.server_failed);
+		assert_int_equal(tls_peer_verified(t.client, &why), i == 0);
+		if (i == 1)
+			assert_non_null(strstr(why, "peer certificate not signed by "));
+		talk_end(&t);
+		assert_int_equal(load(f, f->server, "stranger", "ca.pem", NULL), 0);
+	}
+}
+
+/* The name chooses a certificate and not whom we trust. */
+static void the_first_section_says_who_is_trusted(void **state)
+{
+	struct fixture *f = *state;
+	struct conf_snapshot *snap;
+	struct buf text;
+	struct talk t;
+	const char *why;
+
+	write_pair(
+		f, "second",
+		&(struct cert_params){ .cn = "s", .san = "DNS:second.example", .issuer = &f->ca });
+	buf_init(&text, 4096);
+	buf_printf(&text,
+		   "[tls x]\ncertificate = %s/edge.pem\nkey = %s/edge.key\nca = %s/other.pem\n"
+		   "[tls y]\ncertificate = %s/second.pem\nkey = %s/second.key\nca = %s/ca.pem\n",
+		   f->dir, f->dir, f->dir, f->dir, f->dir, f->dir);
+	snap = conf_parse(f->conf, "test.ini", buf_slice(&text), CONF_ROLE_E, &f->err);
+	assert_int_equal(tls_store_load(f->server, snap, &f->err), 0);
+	for (int i = 0; i < 2; i++) {
+		t = (struct talk){ 0 };
+		t.client = tls_connect_new(f->client, "x", i ? "second.example" : EDGE,
+					   TLS_VERIFY_PEER, &why);
+		t.server = tls_accept_new(f->server, "x y", TLS_VERIFY_ASK, &why);
+		shake(&t);
+		assert_true(t.client_done && t.server_done && !t.client_failed);
+		assert_true(tls_peer_has_name(t.client, i ? "second.example" : EDGE));
+		assert_false(tls_peer_verified(t.server, &why));
+		talk_end(&t);
+	}
+	conf_unref(snap);
+	buf_fini(&text);
+}
+
+/* A peer that nobody knows yet may not make us keep much. */
+static void long_chains_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct talk t;
+
+	new_talk(f, &t, EDGE, TLS_VERIFY_ASK);
+	for (int i = 0; i < 120; i++)
+		SSL_add1_chain_cert(t.client, f->other_ca.x509);
+	shake(&t);
+	assert_true(t.server_failed);
+	assert_string_equal(t.server_why, "excessive message size");
+	talk_end(&t);
 }
 
 static void renegotiation_is_refused(void **state)
@@ -964,7 +1209,14 @@ int main(void)
 		TLS_TEST(keys_that_others_can_reach_are_refused),
 		TLS_TEST(trust_alone),
 		TLS_TEST(what_does_not_exist_is_said),
-		TLS_TEST(tickets_where_no_certificate_is_asked_for),
+		TLS_TEST(sessions_prove_what_was_proved_for_them),
+		TLS_TEST(sessions_are_good_for_their_names),
+		TLS_TEST(sessions_do_not_outlive_the_certificate),
+		TLS_TEST(who_was_not_believed_gets_no_ticket),
+		TLS_TEST(who_is_only_asked_is_told_about),
+		TLS_TEST(a_client_may_only_ask_too),
+		TLS_TEST(the_first_section_says_who_is_trusted),
+		TLS_TEST(long_chains_are_refused),
 		TLS_TEST(renegotiation_is_refused),
 		TLS_TEST(certificates_that_expire_raise_alarms),
 		TLS_TEST(removed_sections_take_their_alarm_along),

@@ -1,5 +1,5 @@
-#ifndef SIGNIN_RATE_H
-#define SIGNIN_RATE_H
+#ifndef CORE_RATE_H
+#define CORE_RATE_H
 /*
  * Bounded memory of who tried how often. Pure: time is an argument. Two ways to count:
  *

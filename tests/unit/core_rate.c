@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "signin/rate.h"
+#include "core/rate.h"
 #include "support/alloc_fail.h"
 
 static const uint8_t random_bytes[32] = { 1, 2, 3, 4 };

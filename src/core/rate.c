@@ -1,4 +1,4 @@
-#include "signin/rate.h"
+#include "core/rate.h"
 
 #include <stdlib.h>
 

@@ -1,0 +1,46 @@
+#ifndef XMPP_C2S_CORE_H
+#define XMPP_C2S_CORE_H
+/*
+ * C's side of a chat client's stream: between one connection of the link and the user's IM server.
+ *
+ *   HEADER --to--> FINDING --node--> DIALLING --features (under TLS)--> SASL --success--> RESTART
+ *   SASL --<auth/> of a user whose home is another living node--> REHOMING --features--> SASL
+ *   RESTART --header both ways--> RELAY
+ *
+ * E is not trusted: domains, elements before authentication and features are checked here again.
+ */
+#include "core/module.h"
+#include "xmpp/c2s_edge.h" /* struct xmpp_listing */
+#include "xmpp/im_server.h"
+#include "xmpp/preface.h"
+#include "xmpp/stream.h"
+
+struct c2s_core;
+struct c2s_core_ops {
+	bool (*serves)(void *arg, const char *domain); /* [domain] im = yes */
+	/* im_servers_*; stream ops so that tests can stand in. */
+	uint64_t (*find)(void *arg, const char *domain, const char *key,
+			 void (*done)(void *ctx, const struct im_node *nodes, size_t n,
+				      const char *why),
+			 void *ctx);
+	void (*cancel)(void *arg, uint64_t id);
+	struct stream *(*connect)(void *arg, const struct im_node *node, const struct addr *client,
+				  const struct stream_handler *h, void *ctx, int *error);
+	int (*start_tls)(void *arg, const struct im_node *node, const char *domain,
+			 struct stream *s);
+	void (*report)(void *arg, const struct im_node *node, bool good, const char *why);
+	void (*user)(void *arg, const char *bare, const struct addr *from, char *session);
+	/* A server offered channel binding that cannot work through us (B05): raise the alarm. */
+	void (*binding)(void *arg, const struct im_node *node);
+};
+struct c2s_core *c2s_core_new(struct env *env, const struct c2s_core_ops *ops, void *arg);
+void c2s_core_free(struct c2s_core *c);
+void c2s_core_configure(struct c2s_core *c, const struct xmpp_conf *conf);
+/* A connection that E took for a client. Takes s over. */
+void c2s_core_take(struct c2s_core *c, tunnel_peer from, const struct preface *p, struct stream *s);
+void c2s_core_domain_gone(struct c2s_core *c, const char *domain);
+void c2s_core_each(const struct c2s_core *c, void (*fn)(const struct xmpp_listing *l, void *arg),
+		   void *arg);
+size_t c2s_core_count(const struct c2s_core *c);
+
+#endif
