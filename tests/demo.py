@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """turnpike shown at work; scripts/demo installs what is missing and starts this. As root on Debian 12:
 
-    scripts/demo          installs what is missing, builds, starts everything, places calls, stays up until Ctrl-C
+    scripts/demo          installs what is missing, builds, starts everything, calls, chats, stays up until Ctrl-C
     scripts/demo --once   exits when all is shown; 0 only if every step worked
 
-Phones, an app and browsers outside, a NAT, E in a DMZ, a firewall, C, a PBX, a phone, call managers, web servers and
-guest servers inside, all in network namespaces of this machine.
+Phones, an app, a chat client and browsers outside, a NAT, E in a DMZ, a firewall, C, a PBX, a phone, a chat client,
+call managers, an IM server, web servers and guest servers inside, all in network namespaces of this machine.
 """
 import concurrent.futures
 import os
@@ -17,14 +17,35 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests"))
 
+from lab.chat import ChatHost
 from lab.chromium import Chromium, Room
 from lab.guests import SERVERS, SITE, Guests
 from lab.mra_client import servers_of
 from lab.pair import build
 from lab.play import expect
+from lab.prosody import Prosody
 from lab.turncast import TurnCast
 from lab.webcast import WebCast
 from lab.webclient import WebClient
+
+EDGE_CHAT = """
+[tls xmpp]
+certificate = {pki}/edge-xmpp.crt
+key = {pki}/edge-xmpp.key
+
+[xmpp]
+tls = xmpp
+pool-tls = pair
+"""
+CORE_CHAT = """
+[xmpp]
+pool-tls = pair
+
+[im-server imp1]
+domains = example.com
+hosts = imp1.example.com
+ca = uc
+"""
 
 
 def prepare():
@@ -51,18 +72,33 @@ class Show:
 
 
 class Everybody(WebCast, TurnCast):
-    """The cast of the web, with TURN, C's API, and three servers of a guest service."""
+    """The cast of the web, with TURN, C's API, three servers of a guest service, and Prosody."""
 
     def __init__(self, lab):
         self.guests = Guests(lab)
+        self.prosody = None
         self.browsers = []
         WebCast.__init__(self, lab, turn=True, edge_web_more="\n" + SITE.strip(),
-                         core_more=SERVERS.format(ca=self.guests.ca))
+                         edge_more=EDGE_CHAT.format(pki=lab.work / "pki"), domain_more="im = yes",
+                         core_more=SERVERS.format(ca=self.guests.ca) + CORE_CHAT)
         self.ca = self.pki.cert("public-ca")
 
     def prepare(self):
         self.guests.start()
+        self.pki.issue("edge-xmpp", "public-ca", ("edge1.example.com", "example.com"))
+        self.pki.issue("imp1", "uc-ca", ("imp1.example.com", "example.com"))
+        self.prosody = Prosody(self.lab.uc, "imp1", "10.20.0.44", ["example.com"],
+                               (self.pki.cert("imp1"), self.pki.key("imp1")), self.pki.cert("uc-ca"))
+        self.prosody.launch()
         super().prepare()
+        self.prosody.wait_ready()
+
+    def chatters(self):
+        """alice on the internet, who knows E alone, and bob at a desk, at the IM server itself."""
+        outside = ChatHost(self.lab.inet, self.ca)
+        inside = ChatHost(self.lab.desk, self.pki.cert("uc-ca"))
+        return (outside.client("alice@example.com", (self.lab.dmz.v4, 5222)),
+                inside.client("bob@example.com", self.prosody.place[:2]))
 
     def page(self, port=9443, path="/call", tls=True):
         """What a guest's browser asks E for."""
@@ -85,7 +121,8 @@ def play(lab, show):
     def start():
         box["c"] = Everybody(lab)
 
-    show.step("E, C, a PBX, call managers, web and guest servers run; C dialled E by mutual TLS and by SSH", start)
+    show.step("E, C, a PBX, call managers, Prosody, web and guest servers run; C dialled E by mutual TLS and by SSH",
+              start)
     if "c" not in box:
         return None
     c = box["c"]
@@ -116,6 +153,7 @@ def play(lab, show):
         tone = heard(phone.recording(), other.hz)
         print(f"      {phone.user} heard {other.hz} Hz for {tone.tone_ms} ms of {tone.total_ms} ms, "
               f"share of the tone {tone.ratio:.3f}")
+    chat(c, show)
     browse(c, app, show)
     visit(c, show)
     show.step("the firewall saw nothing that E opened toward C", c.firewall_is_clean)
@@ -135,8 +173,40 @@ def sign_in(app, show):
     show.step("alice's app finds E by SRV and signs in with her password, which a call manager inside checks", work)
 
 
+def chat(c, show):
+    """alice is outside, bob inside; Prosody checks her password and knows nothing of the pair."""
+    people = []
+
+    def sign_in_to_chat():
+        people.extend(c.chatters())
+        row = next(row for row in c.edge.ctl("xmpp")["streams"] if row["user"] == "alice@example.com")
+        print(f"      {row['user']} signed in with {row['auth']}, {row['tls']}, resumable: {row['resumable']}")
+
+    def message(one, other, body):
+        one.say(other.jid, body)
+        heard = other.hears(body)
+        expect(heard["from"].startswith(one.jid), "from", heard)
+        print(f"      {other.jid} reads, from {heard['from']}: {heard['body']}")
+
+    def both_ways():
+        alice, bob = people
+        message(alice, bob, "Are you at your desk?")
+        message(bob, alice, "Yes. Call me.")
+
+    def resumed():
+        alice, bob = people
+        expect(alice.cut_and_resume(), "a new session instead of the old one")
+        message(bob, alice, "Still there?")
+
+    show.step("alice's chat client outside signs in at the IM server inside (SASL passes untouched)", sign_in_to_chat)
+    show.step("alice outside and bob inside write to each other", both_ways)
+    show.step("her connection is cut: her client resumes its session (XEP-0198)", resumed)
+    for box in (c.edge, c.core):
+        print(f"\nChat on {box.name}\n" + box.text("xmpp"))
+
+
 def browse(c, alice, show):
-    """The web side: alice uses what lives inside; her phone and her app are one session."""
+    """The web side: alice uses what lives inside; her phone, her chat and her app are one session."""
     def page():
         answer = alice.get("https://web1.example.com/pages/index.html")
         expect(answer.status == 200, answer)
@@ -155,13 +225,13 @@ def browse(c, alice, show):
 
     def one_session():
         ids = [{row["session"] for row in box.connections() if row["user"] == "alice@example.com" and row["kind"] in
-                ("signin", "http", "registration")} for box in (c.edge, c.core)]
+                ("signin", "http", "registration", "xmpp")} for box in (c.edge, c.core)]
         expect(len(ids[0]) == 1 and ids[0] == ids[1], ids)
 
     show.step("a page of nginx inside comes through E and C", page)
     show.step("she asks the directory of the call manager", directory)
     show.step("a server that nobody listed is refused", refused)
-    show.step("sign-in, web requests and the phone's registration are one session, on both boxes", one_session)
+    show.step("sign-in, web requests, chat and the phone's registration are one session, on both boxes", one_session)
     for box in (c.edge, c.core):
         print(f"\nConnections of alice on {box.name}\n" + box.text("connections", "--user", "alice@example.com"))
 
@@ -245,6 +315,7 @@ def main():
             print(f"""Everything stays up. Look around from another shell:
     {build()}/turnpikectl --socket {c.edge.socket} status
     {build()}/turnpikectl --socket {c.edge.socket} turn
+    {build()}/turnpikectl --socket {c.edge.socket} xmpp
     {build()}/turnpikectl --socket {c.core.socket} registrations
     ip netns exec {lab.prefix}-fw nft list ruleset
 Ctrl-C ends it.""", flush=True)

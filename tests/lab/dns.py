@@ -22,12 +22,20 @@ options {{
 	session-keyfile none;
 }};
 controls {{ }};
-zone "example.com" {{ type primary; file "zone"; }};
 """
 ZONE_HEAD = """$TTL 5
 @ IN SOA ns.example.com. root.example.com. 1 60 60 60 5
 @ IN NS ns
 ns IN A {v4}
+"""
+MORE_HEAD = """$TTL 5
+@ IN SOA ns.example.com. root.example.com. 1 60 60 60 5
+@ IN NS ns.example.com.
+"""
+ROOT = """$TTL 5
+@ IN SOA ns. root. 1 60 60 60 5
+@ IN NS ns.
+ns. IN A {v4}
 """
 OUTSIDE_SERVICES = """
 _sips._tcp IN SRV 10 10 5061 edge1
@@ -47,12 +55,13 @@ _cisco-phone-tftp._tcp IN SRV 10 10 6970 cucm1
 
 
 class Dns:
-    """Dns(lab).start(); extra = {"inet": "lines", "pbx": "lines"} adds lines to the zones."""
+    """Dns(lab).start(); extra = {"inet": "lines", "pbx": "lines"} adds lines to the zones of example.com,
+    zones = {"inet": {"partner.org": "lines"}} adds zones, and makes all other names there unknown for sure."""
 
-    def __init__(self, lab, extra=None):
-        extra = extra or {}
-        self.servers = [_Named(lab, "inet", OUTSIDE_SERVICES + extra.get("inet", "")),
-                        _Named(lab, "pbx", INSIDE_SERVICES + extra.get("pbx", ""))]
+    def __init__(self, lab, extra=None, zones=None):
+        extra, zones = extra or {}, zones or {}
+        self.servers = [_Named(lab, place, services + extra.get(place, ""), zones.get(place, {}))
+                        for place, services in (("inet", OUTSIDE_SERVICES), ("pbx", INSIDE_SERVICES))]
 
     def start(self):
         for server in self.servers:
@@ -67,19 +76,25 @@ class Dns:
 
 
 class _Named:
-    def __init__(self, lab, place, services):
+    def __init__(self, lab, place, services, zones):
         self.netns = lab.netns[place]
         self.folder = lab.work / f"named-{place}"
         lines = [f"{host.removesuffix('.example.com')} IN {'AAAA' if ':' in ip else 'A'} {ip}"
                  for host, ip in lab.names(place)]
-        self.zone = ZONE_HEAD.format(v4=self.netns.v4) + "\n".join(lines) + "\n" + services
+        self.zones = {"example.com": ZONE_HEAD.format(v4=self.netns.v4) + "\n".join(lines) + "\n" + services}
+        for name, text in zones.items():
+            self.zones[name] = MORE_HEAD.format(v4=self.netns.v4) + text + "\n"
+        if zones:
+            self.zones["."] = ROOT.format(v4=self.netns.v4)
         self.process = None
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
-        (self.folder / "zone").write_text(self.zone)
-        (self.folder / "named.conf").write_text(CONFIG.format(
-            folder=self.folder, v4=self.netns.v4, v6=self.netns.v6))
+        config = CONFIG.format(folder=self.folder, v4=self.netns.v4, v6=self.netns.v6)
+        for name, text in self.zones.items():
+            (self.folder / f"zone-{name}").write_text(text)
+            config += f'zone "{name}" {{ type primary; file "zone-{name}"; }};\n'
+        (self.folder / "named.conf").write_text(config)
         # AppArmor goes by the path, and lets the original read nothing of ours
         program = shutil.copy("/usr/sbin/named", self.folder / "named")
         self.process = self.netns.popen(

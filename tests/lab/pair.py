@@ -51,6 +51,7 @@ ports = 36002-59999
 {edge_media}
 {edge_web}
 {edge_turn_sections}
+{edge_more}
 """
 
 EDGE_WEB = """
@@ -389,7 +390,7 @@ def _found_in(memory, at, end, secrets):
 class Pair:
     """Pair(lab, pki).start(): both boxes, link up. `edit` entries replace words of the templates:
     edge_cert, core_cert (names in the pki), edge_password, core_password, peers, pbx_transport,
-    edge_sip, edge_media, pbx_zone (more lines of those sections).
+    edge_sip, edge_media, pbx_zone (more lines of those sections), edge_more (sections to add).
 
     web=True adds the tunnel, the edge service and what C needs for it. More words then: discovery
     (static, srv or axl) or clusters (the sections themselves), uc_sip (yes: zones to the call
@@ -409,7 +410,7 @@ class Pair:
                  "pbx_transport": "tcp", "edge_sip": "", "edge_media": "", "pbx_zone": "",
                  "public_cert": pki.cert("edge-public"), "public_key": pki.key("edge-public"),
                  "core_sip": "zone:pbx", "edge_web": "", "core_domain": "", "core_web": "",
-                 "edge_turn_sections": "", "core_turn_sections": "", **edit}
+                 "edge_turn_sections": "", "core_turn_sections": "", "edge_more": "", **edit}
         if web:
             _add_web(words, lab, pki)
         if turn:

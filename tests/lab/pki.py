@@ -60,6 +60,18 @@ commonName = supplied
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
 extendedKeyUsage = {usage}
+[both]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth,clientAuth
+[client]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = clientAuth
+[mail]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = emailProtection
 """
 
 
@@ -98,18 +110,20 @@ class Pki:
         self._run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f",
                   self.folder / name)
 
-    def issue(self, name, ca, hosts, validity=None):
-        """One more certificate; `hosts` are DNS names, the first one is the CN too, `validity` is a
-        pair of openssl dates. An existing one is replaced, for tests of certificate swaps."""
-        names = ",".join("DNS:" + host for host in hosts)
+    def issue(self, name, ca, hosts, validity=None, usage=None):
+        """One more certificate; `hosts` are DNS names, the first one is the CN too, or names of another kind
+        as openssl writes them (with a colon); `validity` is a pair of openssl dates, `usage` both, client
+        or mail, if not as the CA does. An existing one is replaced, for tests of certificate swaps."""
+        names = ",".join(host if ":" in host else "DNS:" + host for host in hosts)
         request = self.folder / f"{name}.csr"
         self._openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                       "-nodes", "-keyout", self.key(name), "-out", request,
-                      "-subj", f"/CN={hosts[0]}", "-addext", f"subjectAltName={names}")
-        dates = ("-startdate", validity[0], "-enddate", validity[1]) if validity else ()
+                      "-subj", f"/CN={hosts[0].rpartition(':')[2]}", "-addext", f"subjectAltName={names}")
+        more = ("-startdate", validity[0], "-enddate", validity[1]) if validity else ()
+        more += ("-extensions", usage) if usage else ()
         self._openssl("ca", "-batch", "-notext", "-config", self.folder / f"{ca}.d" / "cnf",
                       "-cert", self.cert(ca), "-keyfile", self.key(ca),
-                      "-in", request, "-out", self.cert(name), *dates)
+                      "-in", request, "-out", self.cert(name), *more)
         request.unlink()
 
     def _make_ca(self, ca):

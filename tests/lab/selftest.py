@@ -16,6 +16,7 @@ import wave as wave_file
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 # pylint: disable=wrong-import-position
+from lab.chat import GoSendxmpp, Profanity, chat_both_ways
 from lab.dns import Dns
 from lab.edge_double import EdgeDouble
 from lab.fake_uc import FakeUc
@@ -31,6 +32,7 @@ from lab.tone import heard, wait_heard
 from lab.topology import Lab
 from lab.webclient import WebClient, basic, through, token
 from lab.websocket import PING, TEXT
+from lab.xmppcast import XmppCast
 
 ALICE_HZ, BOB_HZ, CAROL_HZ = 440, 660, 880
 CHECKS = []
@@ -631,6 +633,57 @@ def test_double(stage):
         client.kill()
         client.wait()
         double.stop()
+
+
+@check
+def test_chat(_stage):
+    """Prosody and ejabberd: slixmpp, profanity and go-sendxmpp sign in, chat, and resume; rooms and carbons work"""
+    with Lab() as lab:
+        cast = XmppCast(lab, servers=("prosody", "ejabberd"), start=False)
+        for server in cast.servers.values():
+            domain, place = server.domains[0], (server.address, 5222)
+            alice = cast.inside(f"alice@{domain}", mechanism="PLAIN")
+            bob = cast.inside(f"bob@{domain}/first", mechanism="SCRAM-SHA-1")
+            second = cast.inside(f"bob@{domain}/second", carbons=True)
+            chat_both_ways(alice, bob, domain)
+            alice.say(bob.jid, "with a copy")
+            second.wait("carbon_received", body="with a copy")
+            room = f"room@conference.{domain}"
+            for one in (alice, bob):
+                one.do("join", room=room, nick=one.jid.partition("@")[0])
+            alice.say(room, "in the room", kind="groupchat")
+            bob.hears("in the room")
+            expect(alice.cut_and_resume())
+            uc_ca = cast.pki.cert("uc-ca")
+            carol = Profanity(lab.desk, f"carol@{domain}", uc_ca, place).start()
+            carol.sees("logged in successfully")
+            alice.say(f"carol@{domain}", "to profanity")
+            carol.hears("to profanity")
+            carol.type(f"/msg bob@{domain}/first from profanity")
+            bob.hears("from profanity")
+            carol.stop()
+            GoSendxmpp(lab.desk, f"dave@{domain}", uc_ca, place).send(bob.jid, "from go-sendxmpp")
+            bob.hears("from go-sendxmpp")
+
+
+def federates(way, of_prosody, of_ejabberd):
+    """Two partners chat with each other, without the pair; ejabberd's log says how."""
+    with Lab() as lab:
+        cast = XmppCast(lab, servers=("double",), partners=("partner.org", "other.org"), start=False,
+                        outside={"partner.org": of_prosody, "other.org": of_ejabberd})
+        chat_both_ways(cast.partner("alice@partner.org"), cast.partner("bob@other.org"), way)
+        wait_until(lambda: f"Accepted outbound s2s {way} authentication other.org -> partner.org" in
+                   cast.partners["other.org"].log_text(), way)
+
+
+@check
+def test_federation(_stage):
+    """Prosody and ejabberd federate: by certificates, by direct TLS, by dialback, and by dialback without TLS"""
+    federates("EXTERNAL", {"federation": "certificate"}, {"federation": "certificate"})
+    federates("EXTERNAL", {"federation": "certificate", "s2s_direct": True}, {"federation": "certificate"})
+    federates("dialback", {"federation": "dialback"}, {"federation": "dialback"})
+    plain = {"federation": "dialback", "s2s_tls": "off"}
+    federates("dialback", plain, plain)
 
 
 # -- the lab itself

@@ -48,6 +48,9 @@ SERVERS = (
     ("uc", "cucm3.example.com", "10.20.0.43"),
     ("uc", "imp1.example.com", "10.20.0.44"),
     ("uc", "cuc1.example.com", "10.20.0.45"),
+    ("uc", "imp2.example.com", "10.20.0.46"),
+    ("uc", "imp3.example.com", "10.20.0.47"),
+    ("uc", "imp4.example.com", "10.20.0.48"),
     ("web", "web1.example.com", "10.20.0.61"),
     ("web", "web2.example.com", "10.20.0.62"),
     ("web", "web3.example.com", "10.20.0.63"),
@@ -56,6 +59,12 @@ SERVERS = (
     ("web", "guest1.example.com", "10.20.0.71"),
     ("web", "guest2.example.com", "10.20.0.72"),
     ("web", "guest3.example.com", "10.20.0.73"),
+)
+# the same for servers of others, outside; only the name servers of tests that need them know them
+PARTNERS = (
+    ("inet", "xmpp.partner.org", "198.51.100.31"),
+    ("inet", "xmpp.other.org", "198.51.100.32"),
+    ("inet", "xmpp.double.org", "198.51.100.33"),
 )
 SECOND_NIC = (  # with two_nics, E meets C here
     ("fw", "dmz2", "dmz2", "172.30.0.1/24", "fd00:30::1/64"),
@@ -218,7 +227,7 @@ class Lab:
             batches[ns] += [f"addr add {ipv4} dev {interface}",
                             f"addr add {ipv6} dev {interface} nodad",
                             f"link set {interface} up"]
-        for ns, _, address in SERVERS:
+        for ns, _, address in SERVERS + PARTNERS:
             if address != self.netns[ns].v4:
                 batches[ns].append(f"addr add {address}/24 dev eth0")
         for ns, destination, gateway in self.routes:
