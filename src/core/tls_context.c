@@ -95,6 +95,19 @@ static bool use_certificate(SSL_CTX *ctx, const struct tls_conf *conf, struct bu
 	return false;
 }
 
+/* A chain that the file leaves out is looked for in the CAs, but once: OpenSSL would do it in every
+ * handshake, and read the whole folder of the system's CAs each time. */
+static void complete_chain(SSL_CTX *ctx)
+{
+	STACK_OF(X509) *chain = NULL;
+
+	SSL_CTX_get0_chain_certs(ctx, &chain);
+	if (SSL_CTX_get0_certificate(ctx) && sk_X509_num(chain) <= 0)
+		SSL_CTX_build_cert_chain(ctx, SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR |
+						      SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR);
+	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
+}
+
 static bool use_ca(SSL_CTX *ctx, const struct tls_conf *conf, struct buf *err)
 {
 	if (!conf->ca) {
@@ -146,6 +159,8 @@ SSL_CTX *tls_context_new(const struct tls_conf *conf, struct buf *err)
 	 */
 	ok = !conf->certificate || (use_certificate(ctx, conf, err) && use_key(ctx, conf, err));
 	ok = use_ca(ctx, conf, err) && ok;
+	if (ok)
+		complete_chain(ctx);
 	ERR_clear_error();
 	if (ok)
 		return ctx;

@@ -85,14 +85,12 @@ static struct kept *find(struct table *t, const char *key)
 	return NULL;
 }
 
-static void keep(struct table *t, const char *key, SSL_SESSION *session)
+static void add(struct table *t, const char *key, SSL_SESSION *session)
 {
-	struct kept *k = find(t, key);
 	size_t n = strlen(key) + 1;
+	struct kept *k;
 
-	if (k)
-		forget(t, k);
-	else if (t->n == t->max)
+	if (t->n == t->max)
 		forget(t, CONTAINER_OF(t->all.prev, struct kept, node));
 	k = calloc(1, sizeof(*k) + n);
 	if (!k)
@@ -107,6 +105,15 @@ static void keep(struct table *t, const char *key, SSL_SESSION *session)
 	list_init(&k->node);
 	list_add_head(&t->all, &k->node);
 	t->n++;
+}
+
+static void replace(struct table *t, const char *key, SSL_SESSION *session)
+{
+	struct kept *k = find(t, key);
+
+	if (k)
+		forget(t, k);
+	add(t, key, session);
 }
 
 static bool is_good(SSL_SESSION *session)
@@ -161,10 +168,10 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 	if (SSL_is_server(ssl)) {
 		bytes = SSL_SESSION_get_id(session, &n);
 		if (p->verify == TLS_VERIFY_PEER && verified)
-			keep(&t->served, hex_of(bytes, n, id), session);
+			add(&t->served, hex_of(bytes, n, id), session); /* a new random id */
 	} else if (p->session_key && SSL_SESSION_is_resumable(session) &&
 		   (p->verify == TLS_VERIFY_NONE || verified)) {
-		keep(&t->ours, p->session_key, session);
+		replace(&t->ours, p->session_key, session);
 	}
 	return 0; /* the session was not taken */
 }

@@ -73,6 +73,10 @@ void link_core_set_tunnel(struct link_core *l, const struct tunnel_ops *ops, voi
 /* The tunnel to that E is up (E takes connections of nobody else) or down: then none is dialled,
  * and what stands stays. */
 void link_core_peer_state(struct link_core *l, tunnel_peer peer, bool up);
+/* The tunnel to that E is lost. E ends its side of every connection then, unheard when the path is
+ * cut: idle ones close here too, and taken ones break, so that IM servers keep their sessions for
+ * resumption. */
+void link_core_peer_lost(struct link_core *l, tunnel_peer peer);
 /* Dials no more; idle ones close, taken ones live on. */
 void link_core_drain(struct link_core *l);
 void link_core_free(struct link_core *l);

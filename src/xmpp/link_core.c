@@ -493,6 +493,20 @@ void link_core_peer_state(struct link_core *l, tunnel_peer peer, bool up)
 	fill(p);
 }
 
+void link_core_peer_lost(struct link_core *l, tunnel_peer peer)
+{
+	struct core_peer *p = find_peer(l, peer);
+	const char *why = "the tunnel to E is down";
+
+	if (!p)
+		return;
+	close_idle(p, why);
+	/* Owners may open new ones meanwhile: those come behind. */
+	for (size_t n = p->n_taken; n > 0 && !list_empty(&p->taken); n--)
+		stream_break(CONTAINER_OF(list_first(&p->taken), struct link_conn, node)->stream,
+			     why);
+}
+
 /* --- life --- */
 
 struct link_core *link_core_new(struct env *env, const struct link_core_handler *h, void *arg)

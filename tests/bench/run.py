@@ -1,6 +1,6 @@
 """Plugs turnpike into the bench harness that stands beside the repository, and prints one table.
 
-scripts/bench [sip|media|http|turn] [--seconds N] [--rounds N]
+scripts/bench [sip|media|http|turn|xmpp] [--seconds N] [--rounds N]
 """
 
 import argparse
@@ -84,6 +84,22 @@ TURN_MANY = (
     ("allocations at once, udp", "number", 1, "allocations at once"),
     ("each of them", "CPU us", 1, "CPU us per allocation"),
     ("each of them", "KiB", 1, "KiB per allocation"),
+)
+XMPP = [f"cmd:{HERE}/turnpike-xmpp-{box}.json" for box in ("edge", "core", "core-tls")]
+XMPP_ROWS = (
+    ("login", "CPU us", 1, "CPU us per login"),
+    ("login", "per second", 1, "logins/s"),
+    ("message, 1000/s", "CPU us", 1, "CPU us per relayed message"),
+    ("messages lost", "number", 1, "messages lost"),
+    ("message, 1000/s", "p50 us", 1, "message delay p50 us"),
+    ("message, 1000/s", "p99 us", 1, "message delay p99 us"),
+    ("memory of a stream, 1 s after the login", "KiB", 1, "PSS KiB per idle connection"),
+)
+XMPP_IDLE = (
+    ("idle streams", "number", "streams still open"),
+    ("memory of one", "KiB", "{box}: KiB per idle stream"),
+    ("memory with all of them", "PSS MiB", "{box}: PSS MiB with all of them"),
+    ("while they are idle", "CPU %", "{box}: CPU % while idle"),
 )
 TRANSPORTS = ("udp", "tcp", "tls")
 STREAMS = [f"{kind} {n} streams" for kind in ("rtp", "srtp") for n in (100, 500)]
@@ -224,9 +240,35 @@ def turn(harness, options, env, rounds):
     return done, servers
 
 
+def xmpp_idle(env, seconds):
+    argv = [sys.executable, HERE / "xmpp.py", "--inside", "PLAIN,DIRECT", "--seconds", seconds]
+    done = subprocess.run([str(a) for a in argv], env={**os.environ, **env}, stdout=subprocess.PIPE, text=True,
+                          check=False)
+    (OUT / "xmpp-idle.json").write_text(done.stdout)
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def xmpp(harness, options, env):
+    """Chat: each box on its own beside haproxy ending TLS; then idle streams."""
+    servers = [*XMPP, "prosody", "haproxy"]
+    done = measure(harness, "xmpp", servers, options, env)
+    for title, server in zip(("E alone", "C alone, plain inside", "C alone, TLS inside", "Prosody itself"), servers):
+        print(f"\n| chat | unit | {title} | haproxy ending TLS | ratio |\n|---|---|---|---|---|")
+        table(done, XMPP_ROWS, ("",), (server, "haproxy"))
+    # The idle CPU is a few ticks of the clock.
+    idle = xmpp_idle(env, 60)
+    columns = [(i, box) for i in idle for box in "EC"]
+    print("\n| idle streams of chat | unit | " + " | ".join(f"{box}, {i.lower()} inside" for i, box in columns) +
+          " |\n|---|---|" + "---|" * len(columns))
+    for heading, unit, metric in XMPP_IDLE:
+        print(f"| {heading} | {unit} | " +
+              " | ".join(f"{idle[i][metric.format(box=box)]:.4g}" for i, box in columns) + " |")
+    return done, servers, bool(idle)
+
+
 def main():
     ap = argparse.ArgumentParser(prog="scripts/bench", description="turnpike beside its peers, one table")
-    ap.add_argument("part", nargs="?", choices=("sip", "media", "http", "turn"), help="only this part")
+    ap.add_argument("part", nargs="?", choices=("sip", "media", "http", "turn", "xmpp"), help="only this part")
     ap.add_argument("--seconds", type=float, default=5, help="length of each measurement")
     ap.add_argument("--rounds", type=int, default=2, help="the servers take turns in each; medians are shown")
     args = ap.parse_args()
@@ -268,6 +310,10 @@ def main():
         done, servers = turn(harness, options, env, args.rounds)
         parts["turn"] = (None, done, TURN_ROWS, ())
         complete = complete and all(done["results"].get(s) for s in servers)
+    if args.part in (None, "xmpp"):
+        done, servers, idle = xmpp(harness, options, env)
+        parts["xmpp"] = (None, done, XMPP_ROWS, ())
+        complete = complete and idle and all(done["results"].get(s) for s in servers)
     if "sip" in parts and not sipp.has_tls:
         print("\nNot measured: calls over TLS. This sipp has no TLS; SIPP=PATH names one that has.")
     print(f"\nEvery number of the harness: {', '.join(f'build/bench/{p}.txt' for p in parts)}")

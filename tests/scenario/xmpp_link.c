@@ -405,6 +405,43 @@ static void test_only_while_the_tunnel_is_up(void **state)
 	link_free(x);
 }
 
+struct broken {
+	int n;
+	enum stream_end end;
+};
+
+static void on_broken(void *arg, enum stream_end end, const char *why)
+{
+	struct broken *b = arg;
+
+	b->n++;
+	b->end = end;
+}
+
+/* E's FIN does not arrive when the path is cut: C must not wait for it. */
+static void test_a_lost_tunnel_ends_them_on_c(void **state)
+{
+	static const struct stream_handler on_end = { .closed = on_broken };
+	struct link *x = link_up(2);
+	struct broken b = { 0 };
+	struct preface p = { .kind = PREFACE_S2S, .local = "example.com", .remote = "p.example" };
+	struct stream *s;
+	int error;
+
+	s = link_core_open(x->core, 7, &p, &on_end, &b, &error);
+	assert_non_null(s);
+	UNTIL(x->box, s->state == STREAM_OPEN);
+	link_core_peer_state(x->core, 7, false);
+	link_core_peer_lost(x->core, 7);
+	assert_int_equal(b.n, 1);
+	assert_int_equal(b.end, STREAM_END_ERROR);
+	UNTIL(x->box, conn_count(x->box->env.conns, CONN_XMPP_LINK) == 0);
+	link_core_peer_lost(x->core, 99);
+	link_core_peer_state(x->core, 7, true);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) >= 2);
+	link_free(x);
+}
+
 /* What E closes is replaced. */
 static void test_idle_ones_are_replaced(void **state)
 {
@@ -533,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_waiters_are_bounded),
 		cmocka_unit_test(test_unknown_peer),
 		cmocka_unit_test(test_only_while_the_tunnel_is_up),
+		cmocka_unit_test(test_a_lost_tunnel_ends_them_on_c),
 		cmocka_unit_test(test_idle_ones_are_replaced),
 		cmocka_unit_test(test_pairs_both_ways),
 		cmocka_unit_test(test_pool_max),
