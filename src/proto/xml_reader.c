@@ -14,6 +14,8 @@
 #define SEPARATOR '\f'
 /* expat remembers every name of elements and attributes that it has met, as long as it lives. */
 #define WORN_BYTES (64 * 1024)
+/* Namespaces in one element may take that many times what the element may have. */
+#define NS_TIMES 2
 
 static const char no_utf8[] = "bytes that are no UTF-8";
 
@@ -46,6 +48,7 @@ struct xml_reader {
 	unsigned depth;				  /* open elements, the stream counts */
 	unsigned n_declared;			  /* namespaces, for the next start tag */
 	unsigned n_elements;			  /* below the child of the stream */
+	size_t n_ns;				  /* bytes of namespaces that printing it repeats */
 	size_t n_fed;
 };
 
@@ -213,12 +216,24 @@ static void start_header(struct xml_reader *r, const char *name, const char **at
 
 /* --- elements --- */
 
+/* A prefix of a byte may stand for a namespace of a thousand, which printing says each time. */
+static const char *keep_counted(struct xml_reader *r, struct slice ns)
+{
+	for (size_t i = 0; i < ns.n; i++)
+		r->n_ns += strchr("<>&'\"", ns.p[i]) ? 6 : 1;
+	if (r->n_ns > NS_TIMES * r->limits->max_stanza_bytes) {
+		refuse(r, XMPP_POLICY_VIOLATION, "the element repeats too many namespaces");
+		return NULL;
+	}
+	return keep(r, ns);
+}
+
 /* Names of one vocabulary share the text of the parent's. */
 static const char *keep_ns(struct xml_reader *r, struct slice ns)
 {
 	if (r->at && slice_eq(slice_of(r->at->ns), ns))
 		return r->at->ns;
-	return keep(r, ns);
+	return keep_counted(r, ns);
 }
 
 static bool add_attr(struct xml_reader *r, struct xml_node_attr ***end, const char *name,
@@ -232,7 +247,7 @@ static bool add_attr(struct xml_reader *r, struct xml_node_attr ***end, const ch
 	a = take(r, sizeof(*a));
 	if (!a)
 		return false;
-	*a = (struct xml_node_attr){ .ns = keep(r, s.ns),
+	*a = (struct xml_node_attr){ .ns = keep_counted(r, s.ns),
 				     .name = keep(r, s.local),
 				     .value = keep(r, slice_of(value)) };
 	**end = a;
@@ -351,6 +366,7 @@ static void XMLCALL on_end(void *arg, const char *name)
 	r->done = r->root;
 	r->root = NULL;
 	r->n_elements = 0;
+	r->n_ns = 0;
 }
 
 static void XMLCALL on_text(void *arg, const char *text, int n)

@@ -60,6 +60,16 @@ const struct xml_stream_limits xml_stream_default_limits = {
 	.max_stanza_bytes = 10 * 1024,
 };
 
+struct xml_stream_limits xml_stream_limits_printed(const struct xml_stream_limits *l)
+{
+	struct xml_stream_limits out = *l;
+
+	out.max_attrs = 2 * l->max_attrs + 2;
+	out.max_stanza_bytes = 4 * l->max_stanza_bytes;
+	out.max_tree_bytes = 4 * l->max_tree_bytes;
+	return out;
+}
+
 struct xml_stream *xml_stream_new(struct xml_pool *pool, const struct xml_stream_limits *limits,
 				  const struct xml_stream_events *events, void *arg)
 {
@@ -174,7 +184,9 @@ static bool find_unit(struct xml_stream *x)
 		return false;
 	}
 	x->limits = x->next;
-	x->arena.max_bytes = x->limits.max_stanza_bytes * ARENA_TIMES + ARENA_MORE;
+	x->arena.max_bytes = x->limits.max_tree_bytes
+				     ? x->limits.max_tree_bytes
+				     : x->limits.max_stanza_bytes * ARENA_TIMES + ARENA_MORE;
 	return true;
 }
 

@@ -25,8 +25,13 @@ struct xml_stream_limits {
 	unsigned max_children;	 /* elements in one stanza, 10000 */
 	size_t max_name_bytes;	 /* element, attribute, prefix, 1024; namespace names too */
 	size_t max_stanza_bytes; /* from the end of the last one to its own end; headers too */
+	size_t max_tree_bytes;	 /* memory of its tree; 0: as it comes, up to 16 times the above */
 };
 extern const struct xml_stream_limits xml_stream_default_limits; /* 10 KiB stanzas */
+/* For who reads what was read within l and printed anew: an attribute may have needed a
+ * declaration, and references and namespaces are longer than what they stand for. Four times the
+ * bytes is more than anybody needs who does not try for it. */
+struct xml_stream_limits xml_stream_limits_printed(const struct xml_stream_limits *l);
 
 /* What the header of the peer said. Texts live during the callback. */
 struct xml_stream_events {

@@ -119,7 +119,17 @@ struct xml_stream_limits core_limits(const struct core_stream *s)
 
 	l.max_stanza_bytes =
 		s->login ? s->core->stanza_bytes_unauthenticated : s->core->stanza_bytes;
-	return l;
+	/* E has held the client to these, and prints what it read. */
+	return xml_stream_limits_printed(&l);
+}
+
+struct xml_stream_limits core_inner_limits(const struct core_stream *s)
+{
+	struct xml_stream_limits l = xml_stream_default_limits;
+
+	/* The server prints anew what others sent it, adds to it, and has rosters of its own. */
+	l.max_stanza_bytes = s->core->stanza_bytes;
+	return xml_stream_limits_printed(&l);
 }
 
 void core_stream_conf(const struct core_stream *s, struct xmpp_stream_conf *out)
@@ -142,7 +152,7 @@ static void apply(struct core_stream *s)
 	xmpp_set_limits(s->outer, &conf.limits);
 	if (!s->inner)
 		return;
-	conf.limits.max_stanza_bytes = s->core->stanza_bytes;
+	conf.limits = core_inner_limits(s);
 	xmpp_configure(s->inner, &conf);
 	xmpp_set_limits(s->inner, &conf.limits);
 }

@@ -30,8 +30,9 @@ struct c2s_core_ops {
 			 struct stream *s);
 	void (*report)(void *arg, const struct im_node *node, bool good, const char *why);
 	void (*user)(void *arg, const char *bare, const struct addr *from, char *session);
-	/* A server offered channel binding that cannot work through us (B05): raise the alarm. */
-	void (*binding)(void *arg, const struct im_node *node);
+	/* A server offers channel binding, which cannot work through us (B05), or does not: for the
+	 * alarm. Told at every sign-in. */
+	void (*binding)(void *arg, const struct im_node *node, bool offered);
 };
 struct c2s_core *c2s_core_new(struct env *env, const struct c2s_core_ops *ops, void *arg);
 void c2s_core_free(struct c2s_core *c);

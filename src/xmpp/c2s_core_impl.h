@@ -14,8 +14,8 @@
 #define CORE_AGREE_MS  8000 /* from dialling a node to its features */
 #define CORE_MAX_NODES 64
 #define CORE_MAX_TRIES 6
-#define CORE_MAX_HOMES 10    /* users of other nodes that one stream may try to be */
-#define CORE_SLEEP_MS  10000 /* of quiet, then a stream gives its parser's memory back */
+#define CORE_MAX_HOMES 10   /* users of other nodes that one stream may try to be */
+#define CORE_SLEEP_MS  2000 /* of quiet, then a stream gives its parser's memory back */
 #define CORE_KEY_BYTES XMPP_JID_BYTES
 
 enum core_state {
@@ -58,7 +58,6 @@ struct core_login {
 	size_t n_nodes, at, n_tries;
 	unsigned n_homes; /* times that a user's node was looked for */
 	bool shown;	  /* E has our header */
-	bool binding;	  /* the alarm was raised for this stream */
 	bool in_exchange; /* between a start and its success or failure */
 	bool external;	  /* the exchange is EXTERNAL */
 	char *id;	  /* of the inner stream */
@@ -108,7 +107,8 @@ struct c2s_core {
 void core_set_state(struct core_stream *s, enum core_state state);
 /* The limits of struct c2s_core for this stream. */
 void core_stream_conf(const struct core_stream *s, struct xmpp_stream_conf *out);
-struct xml_stream_limits core_limits(const struct core_stream *s);
+struct xml_stream_limits core_limits(const struct core_stream *s);	 /* of what E says */
+struct xml_stream_limits core_inner_limits(const struct core_stream *s); /* of the server */
 /* Refused: the stream error goes to E, the inner leg is cut; trace with code. decided_by may be
  * NULL. s is dead. */
 void core_fail(struct core_stream *s, enum xmpp_condition c, const char *code,

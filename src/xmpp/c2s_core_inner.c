@@ -138,10 +138,7 @@ static void take_features(struct core_stream *s, struct xml_node *e, struct xml_
 			core_node_failed(s, "offers no STARTTLS, which `tls` of the section wants");
 		return;
 	}
-	if (found.had_binding && !p.keep_binding && !l->binding) {
-		l->binding = true;
-		s->core->ops->binding(s->core->arg, &node);
-	}
+	s->core->ops->binding(s->core->arg, &node, found.had_binding && !p.keep_binding);
 	features_filter(e, &p, &found);
 	if (found.n_mechanisms == 0) {
 		core_node_failed(s, "offers no SASL mechanism that can be used from outside");
@@ -293,7 +290,7 @@ static struct xmpp_stream *connect_node(struct core_stream *s, int *error)
 	s->conn.transport = socket->is_tls ? CONN_TLS : CONN_TCP;
 	slice_copy(s->conn.zone, sizeof(s->conn.zone), slice_of(node.server));
 	core_stream_conf(s, &conf);
-	conf.limits.max_stanza_bytes = s->core->stanza_bytes;
+	conf.limits = core_inner_limits(s);
 	*error = -ENOMEM;
 	return xmpp_stream_new(&conf, socket, &inner_handler, s);
 }

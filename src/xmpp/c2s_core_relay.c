@@ -17,9 +17,10 @@ static void count(struct core_stream *s)
 
 void core_relay_outer(struct core_stream *s, struct xml_node *e, struct xml_arena *a)
 {
-	/* A client has no business with streams and their security behind this point. */
-	if (strcmp(e->ns, XMPP_STREAMS) == 0 || strcmp(e->ns, XMPP_TLS) == 0 ||
-	    strcmp(e->ns, XMPP_COMPRESS) == 0) {
+	/* A client has no business with streams and their security behind this point, but to say
+	 * why it ends its own (RFC 6120 section 4.9.1.1). */
+	if ((strcmp(e->ns, XMPP_STREAMS) == 0 && strcmp(e->name, "error") != 0) ||
+	    strcmp(e->ns, XMPP_TLS) == 0 || strcmp(e->ns, XMPP_COMPRESS) == 0) {
 		core_fail(s, XMPP_UNSUPPORTED_STANZA_TYPE, "xmpp.core.element", NULL,
 			  "<%.60s/> of %.100s is not for clients to send", e->name, e->ns);
 		return;

@@ -11,6 +11,8 @@
 #include "core/trace.h"
 #include "xmpp/c2s_edge_impl.h"
 
+#define STRANGER_TREE_BYTES (32 * 1024)
+
 static const char *const state_names[] = {
 	[C2S_PLAIN] = "plain",	 [C2S_TLS] = "tls",	    [C2S_OPENING] = "opening",
 	[C2S_TAKING] = "taking", [C2S_SASL] = "signing-in", [C2S_RESTART] = "restart",
@@ -187,10 +189,14 @@ void c2s_count(struct c2s *c)
 	c->conn.state = state_names[c->state];
 }
 
-/* The server prints stanzas anew and adds to them: the link's bound is wider than the client's. */
-static size_t link_stanza_bytes(const struct xmpp_conf *conf)
+/* What C reads of its server (core_inner_limits), printed anew. */
+static struct xml_stream_limits link_limits(const struct xmpp_conf *conf)
 {
-	return 2 * (size_t)conf->stanza_bytes + 16384;
+	struct xml_stream_limits l = xml_stream_default_limits;
+
+	l.max_stanza_bytes = conf->stanza_bytes;
+	l = xml_stream_limits_printed(&l);
+	return xml_stream_limits_printed(&l);
 }
 
 void c2s_stream_conf(const struct c2s_edge *edge, bool is_client, bool authenticated,
@@ -208,8 +214,11 @@ void c2s_stream_conf(const struct c2s_edge *edge, bool is_client, bool authentic
 	};
 	out->limits.max_stanza_bytes =
 		authenticated ? conf->stanza_bytes : conf->stanza_bytes_unauthenticated;
+	/* SASL is text with little around it: strangers need no room for wide trees. */
+	if (!authenticated)
+		out->limits.max_tree_bytes = 2 * out->limits.max_stanza_bytes + STRANGER_TREE_BYTES;
 	if (!is_client) {
-		out->limits.max_stanza_bytes = link_stanza_bytes(conf);
+		out->limits = link_limits(conf);
 		return;
 	}
 	out->rate_bytes = conf->rate_bytes;

@@ -20,7 +20,7 @@
 #include "xmpp/sasl.h"
 
 #define C2S_TAKE_MS  10000 /* to wait for a connection of the link */
-#define C2S_SLEEP_MS 10000
+#define C2S_SLEEP_MS 2000
 
 enum c2s_state {
 	C2S_PLAIN,

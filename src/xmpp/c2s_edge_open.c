@@ -154,6 +154,7 @@ static void add_certificate(struct c2s *c, struct preface *p)
 {
 	struct stream *s = xmpp_socket(c->client);
 	SSL *ssl = s ? stream_ssl(s) : NULL;
+	struct xmpp_jid jid;
 	char *at;
 	const char *why;
 
@@ -163,7 +164,8 @@ static void add_certificate(struct c2s *c, struct preface *p)
 		at = p->addrs[p->n_addrs];
 		if (!tls_peer_xmpp_addr(ssl, i, at, sizeof(p->addrs[0])))
 			break;
-		p->n_addrs += *at != '\0';
+		/* That of a server, or what is none, signs nobody in. */
+		p->n_addrs += xmpp_jid_parse(slice_of(at), &jid) && jid.local.n > 0;
 	}
 	c->external = p->n_addrs > 0;
 }

@@ -134,7 +134,8 @@ static void give_all_back(struct component *c, const char *condition)
 	watch_expiry(c);
 }
 
-/* What it takes in memory counts, which is more than what goes over the wire. */
+/* What it takes in memory counts, which is more than what goes over the wire; a single stanza is
+ * never too much. */
 static int keep(struct component *c, const struct xml_node *stanza)
 {
 	struct waiting *w = calloc(1, sizeof(*w));
@@ -142,10 +143,9 @@ static int keep(struct component *c, const struct xml_node *stanza)
 	if (!w)
 		return -ENOMEM;
 	w->arena.pool = c->conf.pool;
-	w->arena.max_bytes = c->conf.queue_bytes;
 	w->stanza = xml_node_copy(&w->arena, stanza);
 	w->bytes = w->arena.n_bytes + sizeof(*w);
-	if (!w->stanza || c->queued_bytes + w->bytes > c->conf.queue_bytes) {
+	if (!w->stanza || (c->n_queued > 0 && c->queued_bytes + w->bytes > c->conf.queue_bytes)) {
 		xml_arena_reset(&w->arena);
 		free(w);
 		return -ENOBUFS;

@@ -64,10 +64,14 @@ static void op_user(void *arg, const char *bare, const struct addr *from, char *
 	xmpp_session_of(c->signin, c->signin_self, bare, from, session);
 }
 
-static void op_binding(void *arg, const struct im_node *node)
+static void op_binding(void *arg, const struct im_node *node, bool offered)
 {
 	const struct xmpp_core *c = arg;
 
+	if (!offered) {
+		alarm_clear(c->env->alarms, "xmpp-channel-binding", node->server);
+		return;
+	}
 	alarm_raise(c->env->alarms, "xmpp-channel-binding", node->server, ALARM_WARNING,
 		    "Turn channel binding off on that server: clients that see its other "
 		    "mechanisms without it may take that for an attack.",
@@ -175,8 +179,10 @@ static void on_state(void *arg, tunnel_peer from, bool up)
 		return;
 	c->up[from] = up;
 	look_at_peer(c, from);
-	if (!up)
+	if (!up) {
+		link_core_peer_lost(c->link, from);
 		alarm_edge_off(c, from);
+	}
 }
 
 static const struct tunnel_sink sink = {

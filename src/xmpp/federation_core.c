@@ -377,9 +377,13 @@ static void configure_links(struct federation_core *f)
 		.is_core = true,
 		.idle_ms = c->idle_ms,
 		.queue_bytes = c->queue_bytes,
-		.stanza_bytes = 2 * (size_t)x->stanza_bytes,
+		.limits = xml_stream_default_limits,
 		.send_timeout_ms = x->send_timeout_ms,
 	};
+
+	/* E has held the partner to these. */
+	conf.limits.max_stanza_bytes = x->stanza_bytes;
+	conf.limits = xml_stream_limits_printed(&conf.limits);
 
 	pair_links_configure(f->links, &conf);
 }

@@ -15,6 +15,7 @@
 #include "xmpp/pair_link.h"
 
 #define FEDERATION_MAX_COMPONENTS 4096
+#define FEDERATION_MAX_ON_DEMAND  512 /* of them */
 #define FEDERATION_MAX_DIALS	  256
 #define FEDERATION_INNER_SECRET	  32
 
@@ -25,6 +26,8 @@ struct inner_component {
 	struct conn conn; /* entered while it is open */
 	bool is_entered;
 	bool is_doubtful; /* while a new configuration is looked through */
+	bool on_demand; /* no section names the partner: somebody wrote, perhaps under made up names
+			 */
 	size_t n_key;
 	char key[]; /* server NUL partner */
 };
@@ -56,6 +59,7 @@ struct federation_core {
 	uint8_t inner_secret[FEDERATION_INNER_SECRET];
 	struct xmpp_listen listen;
 	struct htab components;
+	struct timer sweep;    /* of components that were made on demand and are idle */
 	struct list resolving; /* look-ups of the engine */
 	struct list dials;     /* newest first */
 	size_t n_dials;

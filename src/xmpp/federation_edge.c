@@ -22,13 +22,17 @@
 #include "xmpp/s2s_resolve.h"
 #include "xmpp/s2s_tls.h"
 
-#define MAX_CORES    16
-#define MAX_S2S	     4000
-#define RATE_FACTOR  10 /* a partner's stream carries many users */
-#define SLEEP_MS     30000
-#define ALPN_SERVER  "xmpp-server"
-#define CONNECT_MS   15000
-#define LINK_WAIT_MS 10000
+#define MAX_CORES 16
+#define MAX_S2S	  4000
+/* A partner's servers, or one that makes up subdomains: an eighth of the pairs there can be. */
+#define MAX_PAIRS_SOURCE    512
+#define MAX_VERIFY_SOURCE   64
+#define STRANGER_TREE_BYTES (32 * 1024) /* features and keys are small */
+#define RATE_FACTOR	    10		/* a partner's stream carries many users */
+#define SLEEP_MS	    30000
+#define ALPN_SERVER	    "xmpp-server"
+#define CONNECT_MS	    15000
+#define LINK_WAIT_MS	    10000
 
 struct core {		  /* one C, by what it has put */
 	tunnel_peer peer; /* 0: a free place */
@@ -297,8 +301,9 @@ static bool own_certificate(void *arg, const char *local)
 	return s2s_tls_own(f->env->tls, tls_names(f), local);
 }
 
-/* That of the domain's own C first; then the others', because the partner may ask another E about a
- * key, or this one after another C took over. */
+/* That of the domain's own C first; then those of the others that have announced it too, because
+ * the partner may ask another E about a key, or this one after another C took over. What a C has no
+ * part in it cannot sign for. */
 static struct slice secret(void *arg, const char *local, size_t i)
 {
 	struct federation_edge *f = arg;
@@ -310,7 +315,8 @@ static struct slice secret(void *arg, const char *local, size_t i)
 	for (size_t k = 0; k < MAX_CORES; k++) {
 		const struct core *c = &f->cores[k];
 
-		if (c == own || !c->peer || !c->n_secret)
+		if (c == own || !c->peer || !c->n_secret ||
+		    !xmpp_domains_has(f->domains, local, XMPP_DOMAIN_FEDERATION, c->peer))
 			continue;
 		if (at++ == i)
 			return (struct slice){ (const char *)c->secret, c->n_secret };
@@ -572,6 +578,9 @@ static void configure_engine(struct federation_edge *f)
 		.queue_bytes = c->queue_bytes,
 		.max_streams = MAX_S2S,
 		.max_pairs_in = 100,
+		.max_pairs_source = MAX_PAIRS_SOURCE,
+		.max_verify_source = MAX_VERIFY_SOURCE,
+		.max_verify = MAX_S2S / 4,
 		.max_unauthenticated = x->max_unauthenticated,
 		.bidi = c->bidi,
 		.stream = { .timers = loop_timers(f->env->loop),
@@ -582,7 +591,7 @@ static void configure_engine(struct federation_edge *f)
 			    .burst_bytes = x->burst_bytes * RATE_FACTOR,
 			    .send_timeout_ms = x->send_timeout_ms,
 			    .sleep_ms = SLEEP_MS },
-		.stanza_bytes = x->stanza_bytes,
+		.limits = xml_stream_default_limits,
 		.zone = "federation",
 	};
 	struct pair_links_conf links = {
@@ -590,12 +599,16 @@ static void configure_engine(struct federation_edge *f)
 		.pool = f->pool,
 		.idle_ms = c->idle_ms,
 		.queue_bytes = c->queue_bytes,
-		/* What C took from its server may be longer when printed anew. */
-		.stanza_bytes = 2 * (size_t)x->stanza_bytes,
 		.send_timeout_ms = x->send_timeout_ms,
 	};
 
 	conf.stream.limits.max_stanza_bytes = x->stanza_bytes_unauthenticated;
+	conf.stream.limits.max_tree_bytes =
+		2 * (size_t)x->stanza_bytes_unauthenticated + STRANGER_TREE_BYTES;
+	conf.limits.max_stanza_bytes = x->stanza_bytes;
+	/* What C reads of its server (federation_inside.c), printed anew. */
+	links.limits = xml_stream_limits_printed(&conf.limits);
+	links.limits = xml_stream_limits_printed(&links.limits);
 	s2s_configure(f->engine, &conf);
 	pair_links_configure(f->links, &links);
 }

@@ -401,7 +401,7 @@ static void c_changed(void *arg, struct component *component, bool up, bool refu
 		 up ? "up" : "down", log_esc(slice_of(why)));
 	if (up)
 		alarm_clear(f->env->alarms, "xmpp-component", subject);
-	else
+	else if (c && !c->on_demand)
 		alarm_raise(
 			f->env->alarms, "xmpp-component", subject,
 			refused ? ALARM_ERROR : ALARM_WARNING,
@@ -424,6 +424,15 @@ static const struct component_ops component_ops = {
 	.undeliverable = c_undeliverable,
 	.changed = c_changed,
 };
+
+/* The server prints anew what its users sent it within limits of its own. */
+static struct xml_stream_limits inside_limits(const struct federation_core *f)
+{
+	struct xml_stream_limits l = xml_stream_default_limits;
+
+	l.max_stanza_bytes = federation_xmpp_conf(f)->stanza_bytes;
+	return xml_stream_limits_printed(&l);
+}
 
 static struct xmpp_stream_conf stream_conf(const struct federation_core *f)
 {
@@ -452,7 +461,7 @@ static struct inner_component *inner_make(struct federation_core *f, const char 
 	c = calloc(1, sizeof(*c) + n_server + n_partner + 1);
 	if (!c)
 		return NULL;
-	conf.stream.limits.max_stanza_bytes = federation_xmpp_conf(f)->stanza_bytes;
+	conf.stream.limits = inside_limits(f);
 	c->f = f;
 	c->n_key = n_server + n_partner;
 	memcpy(c->key, server, n_server);
@@ -466,25 +475,81 @@ static struct inner_component *inner_make(struct federation_core *f, const char 
 	return c;
 }
 
-static void inner_free(struct inner_component *c, const char *why)
+static void alarm_off(const struct inner_component *c)
 {
 	struct component_info info = component_info(c->c);
 	char subject[96];
 
 	snprintf(subject, sizeof(subject), "%.40s %.50s", info.server, info.partner);
 	alarm_clear(c->f->env->alarms, "xmpp-component", subject);
+}
+
+static void inner_free(struct inner_component *c, const char *why)
+{
+	alarm_off(c);
 	conn_leave(c, why);
 	htab_del(&c->f->components, &c->node);
 	component_free(c->c);
 	free(c);
 }
 
-static struct inner_component *inner_get(struct federation_core *f, const char *server,
-					 const char *partner)
+/* Idle ones that no section names go, so that nobody fills the table who makes up partners. */
+static void on_sweep(void *arg)
 {
-	struct inner_component *c = inner_find(f, server, partner);
+	struct federation_core *f = arg;
+	struct timerq *timers = loop_timers(f->env->loop);
+	const int64_t idle_ms = federation_conf_of(f)->idle_ms;
+	size_t n_left = 0;
 
-	return c ? c : inner_make(f, server, partner);
+	HTAB_FOREACH_SAFE (n, &f->components) {
+		struct inner_component *c = CONTAINER_OF(n, struct inner_component, node);
+		const struct component_info info = component_info(c->c);
+
+		if (!c->on_demand)
+			continue;
+		if (info.n_queued == 0 && timers->now_ms - info.last_used_ms >= idle_ms)
+			inner_free(c, "idle");
+		else
+			n_left++;
+	}
+	if (n_left > 0)
+		timer_start(timers, &f->sweep, idle_ms);
+}
+
+/* Nor may made up names be alarms. */
+static void watch_on_demand(struct inner_component *c)
+{
+	struct federation_core *f = c->f;
+
+	c->on_demand = true;
+	alarm_off(c);
+	if (!timer_armed(&f->sweep))
+		timer_start(loop_timers(f->env->loop), &f->sweep, federation_conf_of(f)->idle_ms);
+}
+
+static size_t n_on_demand(const struct federation_core *f)
+{
+	size_t n = 0;
+
+	HTAB_FOREACH (it, &f->components)
+		n += CONTAINER_OF(it, const struct inner_component, node)->on_demand;
+	return n;
+}
+
+static struct inner_component *make_on_demand(struct federation_core *f, const char *server,
+					      const char *partner)
+{
+	struct inner_component *c = NULL;
+
+	if (n_on_demand(f) < FEDERATION_MAX_ON_DEMAND)
+		c = inner_make(f, server, partner);
+	if (!c) {
+		trace_add(f->env->trace, "xmpp.federation.component", "[partner]", NULL, NULL,
+			  "no component for %s: too many that no section names", partner);
+		return NULL;
+	}
+	watch_on_demand(c);
+	return c;
 }
 
 /* --- what the other file asks for --- */
@@ -499,7 +564,9 @@ int federation_inside_send(struct federation_core *f, const char *local, const c
 		return -EACCES;
 	if (s->federation == XMPP_INNER_S2S)
 		return s2s_send(f->engine, remote, local, stanza);
-	c = inner_get(f, s->common.name, remote);
+	c = inner_find(f, s->common.name, remote);
+	if (!c)
+		c = make_on_demand(f, s->common.name, remote);
 	return c ? component_send(c->c, stanza) : -ENOSPC;
 }
 
@@ -524,10 +591,11 @@ static void configure_engine(struct federation_core *f)
 				 .queue_bytes = c->queue_bytes,
 				 .max_streams = MAX_STREAMS,
 				 .max_pairs_in = 1000,
+				 .max_verify = MAX_STREAMS / 4,
 				 .max_unauthenticated = MAX_UNAUTHENTICATED,
 				 .bidi = c->bidi,
 				 .stream = stream_conf(f),
-				 .stanza_bytes = x->stanza_bytes,
+				 .limits = inside_limits(f),
 				 .zone = "inside" };
 
 	conf.stream.limits.max_stanza_bytes = x->stanza_bytes_unauthenticated;
@@ -585,13 +653,15 @@ static void connect_one(void *arg, const struct partner_rule *r)
 	if (!r->allowed || strcmp(r->domain, PARTNER_ANY) == 0 ||
 	    federation_is_ours(k->f, r->domain))
 		return;
-	c = inner_get(k->f, k->server, r->domain);
+	c = inner_find(k->f, k->server, r->domain);
+	if (!c)
+		c = inner_make(k->f, k->server, r->domain);
 	if (!c) {
 		log_warn(k->f->env->log, "xmpp.component",
 			 "server=%s partner=%s reason=\"too many\"", k->server, r->domain);
 		return;
 	}
-	c->is_doubtful = false;
+	c->is_doubtful = c->on_demand = false;
 	component_start(c->c);
 }
 
@@ -617,6 +687,7 @@ static void configure_components(struct federation_core *f, const struct conf_sn
 		c->is_doubtful = !domain_of(f, server_named(f, info.server)) || !r || !r->allowed;
 		if (!c->is_doubtful && is_changed(f, old, info.server))
 			component_restart(c->c);
+		c->on_demand = true; /* unless it is named below */
 	}
 	while ((s = conf_next(f->snap, "im-server", s))) {
 		struct connecting k = { f, s->common.name };
@@ -629,6 +700,8 @@ static void configure_components(struct federation_core *f, const struct conf_sn
 
 		if (c->is_doubtful)
 			inner_free(c, "not configured any more");
+		else if (c->on_demand)
+			watch_on_demand(c);
 	}
 }
 
@@ -649,6 +722,7 @@ int federation_inside_init(struct federation_core *f)
 	list_init(&f->resolving);
 	list_init(&f->dials);
 	xmpp_listen_init(&f->listen, f->env, "IM servers");
+	timer_init(&f->sweep, on_sweep, f);
 	net_random(f->inner_secret, sizeof(f->inner_secret));
 	net_random(seed, sizeof(seed));
 	error = htab_init(&f->components, seed, component_key);
@@ -660,6 +734,7 @@ int federation_inside_init(struct federation_core *f)
 
 void federation_inside_fini(struct federation_core *f)
 {
+	timer_stop(loop_timers(f->env->loop), &f->sweep);
 	xmpp_listen_close(&f->listen);
 	HTAB_FOREACH_SAFE (n, &f->components)
 		inner_free(CONTAINER_OF(n, struct inner_component, node), "going down");

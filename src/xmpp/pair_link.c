@@ -8,7 +8,8 @@
 #include "base/list.h"
 #include "core/net.h"
 
-#define KEY_BYTES (2 * XMPP_DOMAIN_BYTES + 16)
+#define KEY_BYTES  (2 * XMPP_DOMAIN_BYTES + 16)
+#define MAX_QUEUES 64 /* so many full queues in all pairs together */
 
 struct pair;
 
@@ -53,6 +54,7 @@ struct pair_links {
 	void *arg;
 	struct htab pairs;
 	bool is_closing;
+	size_t queued_bytes; /* of all pairs */
 	struct pair_links_stats stats;
 };
 
@@ -170,6 +172,7 @@ static void waiting_free(struct pair *p, struct waiting *w)
 	list_del(&w->node);
 	p->n_queued--;
 	p->queued_bytes -= w->bytes;
+	p->links->queued_bytes -= w->bytes;
 	xml_arena_reset(&w->arena);
 	free(w);
 }
@@ -190,7 +193,7 @@ static void give_all_back(struct pair *p, const char *condition)
 	}
 }
 
-/* What it takes in memory counts. */
+/* What it takes in memory counts; a single stanza is never too much. */
 static int keep(struct pair *p, const struct xml_node *stanza)
 {
 	const struct pair_links_conf *c = &p->links->conf;
@@ -199,10 +202,10 @@ static int keep(struct pair *p, const struct xml_node *stanza)
 	if (!w)
 		return -ENOMEM;
 	w->arena.pool = c->pool;
-	w->arena.max_bytes = c->queue_bytes;
 	w->stanza = xml_node_copy(&w->arena, stanza);
 	w->bytes = w->arena.n_bytes + sizeof(*w);
-	if (!w->stanza || p->queued_bytes + w->bytes > c->queue_bytes) {
+	if (!w->stanza || (p->n_queued > 0 && p->queued_bytes + w->bytes > c->queue_bytes) ||
+	    p->links->queued_bytes + w->bytes > (size_t)MAX_QUEUES * c->queue_bytes) {
 		xml_arena_reset(&w->arena);
 		free(w);
 		return -ENOBUFS;
@@ -210,6 +213,7 @@ static int keep(struct pair *p, const struct xml_node *stanza)
 	list_add_tail(&p->queue, &w->node);
 	p->n_queued++;
 	p->queued_bytes += w->bytes;
+	p->links->queued_bytes += w->bytes;
 	return 0;
 }
 
@@ -439,14 +443,11 @@ static const struct xmpp_stream_handler handler = { .header = on_header,
 
 static struct xmpp_stream_conf stream_conf(const struct pair_links *l)
 {
-	struct xmpp_stream_conf c = { .timers = l->conf.timers,
-				      .pool = l->conf.pool,
-				      .content = XMPP_SERVER,
-				      .limits = xml_stream_default_limits,
-				      .send_timeout_ms = l->conf.send_timeout_ms };
-
-	c.limits.max_stanza_bytes = l->conf.stanza_bytes;
-	return c;
+	return (struct xmpp_stream_conf){ .timers = l->conf.timers,
+					  .pool = l->conf.pool,
+					  .content = XMPP_SERVER,
+					  .limits = l->conf.limits,
+					  .send_timeout_ms = l->conf.send_timeout_ms };
 }
 
 /* Takes s over. */
@@ -591,16 +592,18 @@ void pair_links_take(struct pair_links *l, tunnel_peer peer, const char *local, 
 		     struct stream *s)
 {
 	struct pair *p = pair_get(l, peer, local, remote);
+	const char *why = !p					  ? "too many pairs, or no memory"
+			  : p->n_streams >= PAIR_LINK_MAX_STREAMS ? "too many streams of the pair"
+								  : NULL;
 
-	if (!p) {
+	if (why) {
+		if (l->ops->refused)
+			l->ops->refused(l->arg, peer, local, remote, &s->remote, why);
 		stream_close(s);
 		return;
 	}
 	enter(p);
-	if (p->n_streams >= PAIR_LINK_MAX_STREAMS)
-		stream_close(s);
-	else
-		add_stream(p, s);
+	add_stream(p, s);
 	leave(p);
 }
 

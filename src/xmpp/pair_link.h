@@ -25,10 +25,10 @@
 struct pair_links_conf {
 	struct timerq *timers;
 	struct xml_pool *pool;
-	bool is_core;	      /* we send from local to remote; E the other way round */
-	uint32_t idle_ms;     /* without a stanza */
-	uint32_t queue_bytes; /* of one pair */
-	size_t stanza_bytes;  /* that come from the other box */
+	bool is_core;			 /* we send from local to remote; E the other way round */
+	uint32_t idle_ms;		 /* without a stanza */
+	uint32_t queue_bytes;		 /* of one pair; 64 times that in all */
+	struct xml_stream_limits limits; /* of what comes from the other box */
 	uint32_t send_timeout_ms;
 };
 struct pair_links_ops {

@@ -123,13 +123,19 @@ static void deadline_passed(void *arg)
 	s2s_stream_refuse(st, XMPP_CONNECTION_TIMEOUT, "not authenticated in time");
 }
 
+/* Who opened it ends it; one that never does is not kept for ever. 0: never. */
+static int64_t idle_ms(const struct s2s_stream *st)
+{
+	return (st->kind == S2S_OUT ? 1 : 2) * (int64_t)st->s2s->conf.idle_ms;
+}
+
 static void start_tick(struct s2s_stream *st)
 {
 	struct s2s *s = st->s2s;
 	int64_t left = S2S_KEEPALIVE_MS, idle;
 
-	if (st->kind == S2S_OUT && s->conf.idle_ms) {
-		idle = st->last_stanza_ms + s->conf.idle_ms - s2s_now_ms(s);
+	if (idle_ms(st)) {
+		idle = st->last_stanza_ms + idle_ms(st) - s2s_now_ms(s);
 		left = idle < left ? idle : left;
 	}
 	timer_start(s2s_timers(s), &st->tick, left);
@@ -142,8 +148,7 @@ static void ticked(void *arg)
 
 	if (st->state != S2S_OPEN || !st->x)
 		return;
-	if (st->kind == S2S_OUT && s->conf.idle_ms &&
-	    s2s_now_ms(s) - st->last_stanza_ms >= s->conf.idle_ms) {
+	if (idle_ms(st) && s2s_now_ms(s) - st->last_stanza_ms >= idle_ms(st)) {
 		s2s_stream_end(st, "idle");
 		return;
 	}
@@ -311,14 +316,12 @@ void s2s_stream_end(struct s2s_stream *st, const char *why)
 void s2s_stream_open(struct s2s_stream *st)
 {
 	struct s2s *s = st->s2s;
-	struct xml_stream_limits limits = s->conf.stream.limits;
 
 	timer_stop(s2s_timers(s), &st->deadline);
 	s2s_set_state(st, S2S_OPEN);
 	st->last_stanza_ms = s2s_now_ms(s);
 	slice_copy(st->conn.user, sizeof(st->conn.user), slice_of(st->remote));
-	limits.max_stanza_bytes = s->conf.stanza_bytes;
-	xmpp_set_limits(st->x, &limits);
+	xmpp_set_limits(st->x, &s->conf.limits);
 	start_tick(st);
 }
 
@@ -373,8 +376,10 @@ void s2s_configure(struct s2s *s, const struct s2s_conf *conf)
 
 		if (st->x)
 			xmpp_configure(st->x, &conf->stream);
-		if (st->state == S2S_OPEN)
-			start_tick(st);
+		if (st->state != S2S_OPEN)
+			continue;
+		xmpp_set_limits(st->x, &conf->limits);
+		start_tick(st);
 	}
 }
 
@@ -450,8 +455,11 @@ static void recheck_proofs(struct s2s_stream *st)
 	enum xmpp_condition c = XMPP_POLICY_VIOLATION;
 	char why[S2S_WHY_BYTES] = "";
 
-	if (st->state == S2S_OVER)
+	if (st->state == S2S_OVER || !st->x)
 		return;
+	/* A pair that goes may have been what the stream waited for; nothing is read before all are
+	 * looked at. */
+	xmpp_pause(st->x);
 	LIST_FOREACH_SAFE (it, &st->proofs) {
 		struct s2s_proof *p = CONTAINER_OF(it, struct s2s_proof, of_stream);
 		struct s2s_policy policy = s2s_policy_of(s, p->pair->local, p->pair->remote, true);
@@ -474,6 +482,8 @@ static void recheck_proofs(struct s2s_stream *st)
 	}
 	if (why[0] && st->kind == S2S_IN && st->n_proofs == 0)
 		s2s_stream_refuse(st, c, why);
+	if (st->x)
+		xmpp_resume(st->x);
 }
 
 static void recheck_sending(struct s2s_pair *p)

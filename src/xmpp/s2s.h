@@ -81,15 +81,20 @@ struct s2s_ops {
 };
 struct s2s_conf {
 	uint32_t auth_timeout_ms; /* 30 s: TLS, EXTERNAL, dialback */
-	uint32_t idle_ms;	  /* 600 s without a stanza closes an outgoing stream */
+	uint32_t idle_ms;	  /* 600 s without a stanza closes an outgoing stream, twice that an
+				     incoming one */
 	uint32_t queue_bytes;	  /* stanzas of one pair that wait for a stream: 256 KiB */
 	uint32_t max_streams;	  /* in all */
 	uint32_t max_pairs_in;	  /* on one incoming stream, 100 */
+	/* Whoever makes up domains may not fill the tables: pairs on incoming streams from one
+	 * address (IPv6: /64), and questions about dialback keys at one time, for streams from one
+	 * address and in all. 0: any. */
+	uint32_t max_pairs_source, max_verify_source, max_verify;
 	uint32_t max_unauthenticated;
 	bool bidi; /* XEP-0288 */
 	struct xmpp_stream_conf stream;
-	size_t stanza_bytes; /* authenticated: 256 KiB */
-	const char *zone;    /* shown in the table: "federation", "inside" */
+	struct xml_stream_limits limits; /* authenticated: 256 KiB */
+	const char *zone;		 /* shown in the table: "federation", "inside" */
 };
 struct s2s;
 struct s2s *s2s_new(struct env *env, const struct s2s_ops *ops, void *arg);

@@ -187,6 +187,7 @@ static void on_key(struct s2s_stream *st, const char *local, const char *remote,
 {
 	struct s2s *s = st->s2s;
 	struct s2s_proof *p = s2s_proof_find(st, local, remote);
+	const char *limit;
 
 	if (p) {
 		/* Still being asked about, or said already. */
@@ -204,8 +205,16 @@ static void on_key(struct s2s_stream *st, const char *local, const char *remote,
 		     "too many pairs on one stream");
 		return;
 	}
-	if (decide_by_policy(st, local, remote))
+	limit = s2s_in_over_limit(st, false);
+	if (!limit && decide_by_policy(st, local, remote))
 		return;
+	if (!limit)
+		limit = s2s_in_over_limit(st, true);
+	if (limit) {
+		deny(st, local, remote, "xmpp.s2s.limit", limit, "resource-constraint",
+		     "too many pairs, or questions about keys, at one time");
+		return;
+	}
 	p = *key ? s2s_proof_new(st, local, remote) : NULL;
 	if (p && s2s_verify_start(p, key) == 0)
 		return;

@@ -289,6 +289,38 @@ static void on_tls(void *arg)
 	s2s_set_state(st, S2S_IN_HEADER);
 }
 
+/* --- limits of one source --- */
+
+static bool is_same_source(const struct addr *a, const struct addr *b)
+{
+	return a->family == b->family &&
+	       memcmp(a->ip, b->ip, a->family == ADDR_IP6 ? 8 : sizeof(a->ip)) == 0;
+}
+
+const char *s2s_in_over_limit(struct s2s_stream *st, bool asks)
+{
+	const struct s2s_conf *c = &st->s2s->conf;
+	size_t n_pairs = 0, n_verify = 0, n_verify_source = 0;
+
+	LIST_FOREACH (it, &st->s2s->streams) {
+		const struct s2s_stream *o = CONTAINER_OF(it, struct s2s_stream, node);
+		const struct s2s_stream *asker = o->asker ? o->asker->stream : NULL;
+
+		if (o->state == S2S_OVER)
+			continue;
+		n_verify += o->kind == S2S_VERIFY;
+		if (asker)
+			n_verify_source += is_same_source(&asker->conn.remote, &st->conn.remote);
+		else if (o->kind == S2S_IN && is_same_source(&o->conn.remote, &st->conn.remote))
+			n_pairs += o->n_proofs;
+	}
+	if (c->max_pairs_source && n_pairs >= c->max_pairs_source)
+		return "max-pairs-source";
+	if (asks && c->max_verify_source && n_verify_source >= c->max_verify_source)
+		return "max-verify-source";
+	return asks && c->max_verify && n_verify >= c->max_verify ? "max-verify" : NULL;
+}
+
 /* --- SASL EXTERNAL (RFC 6120 section 6, XEP-0178) --- */
 
 static void refuse_sasl(struct s2s_stream *st, const char *condition, const char *why)
@@ -324,9 +356,10 @@ static void on_auth(struct s2s_stream *st, const struct xml_node *e)
 		return;
 	}
 	p = s2s_proof_find(st, st->local, st->remote);
-	if (!p)
+	if (!p && !s2s_in_over_limit(st, false))
 		p = s2s_proof_new(st, st->local, st->remote);
 	if (!p) {
+		s2s_trace(st, "xmpp.s2s.limit", "max-pairs-source", "too many pairs");
 		s2s_stream_refuse(st, XMPP_RESOURCE_CONSTRAINT, "too many pairs");
 		return;
 	}

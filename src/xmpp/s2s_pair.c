@@ -284,6 +284,13 @@ static bool belongs(const char *jid, const char *domain)
 	       strcmp(name, domain) == 0;
 }
 
+static void trace_denied(struct s2s *s, const struct s2s_policy *p, const char *local,
+			 const char *remote)
+{
+	trace_add(s->env->trace, "xmpp.s2s.denied", p->decided_by, NULL, NULL,
+		  "%s may not send to %s: %s", local, remote, p->why ? p->why : "");
+}
+
 int s2s_send(struct s2s *s, const char *local, const char *remote, const struct xml_node *stanza)
 {
 	char l[XMPP_DOMAIN_BYTES], r[XMPP_DOMAIN_BYTES];
@@ -298,8 +305,7 @@ int s2s_send(struct s2s *s, const char *local, const char *remote, const struct 
 		return -EINVAL;
 	policy = s2s_policy_of(s, l, r, false);
 	if (!policy.allowed) {
-		trace_add(s->env->trace, "xmpp.s2s.denied", policy.decided_by, NULL, NULL,
-			  "%s may not send to %s: %s", l, r, policy.why ? policy.why : "");
+		trace_denied(s, &policy, l, r);
 		return -EACCES;
 	}
 	p = s->is_configured ? s2s_pair_get(s, l, r) : NULL;
@@ -325,13 +331,17 @@ int s2s_send(struct s2s *s, const char *local, const char *remote, const struct 
 int s2s_probe(struct s2s *s, const char *local, const char *remote)
 {
 	char l[XMPP_DOMAIN_BYTES], r[XMPP_DOMAIN_BYTES];
+	struct s2s_policy policy;
 	struct s2s_stream *st;
 	struct s2s_pair *p;
 
 	if (!xmpp_domain(slice_of(local), l) || !xmpp_domain(slice_of(remote), r))
 		return -EINVAL;
-	if (!s2s_policy_of(s, l, r, false).allowed)
+	policy = s2s_policy_of(s, l, r, false);
+	if (!policy.allowed) {
+		trace_denied(s, &policy, l, r);
 		return -EACCES;
+	}
 	p = s->is_configured && !s->is_draining ? s2s_pair_get(s, l, r) : NULL;
 	if (!p)
 		return -ENOBUFS;

@@ -103,12 +103,15 @@ static const char *refuse(void *arg, const struct addr *addr)
 {
 	const struct asked *a = arg;
 	const char *inside = s2s_resolve_inside(addr);
+	struct addr inner;
 
 	if (a->from_route)
 		return NULL;
 	if (inside)
 		return inside;
-	return net_is_own_ip(addr) ? "an address of this box" : NULL;
+	return net_is_own_ip(addr) || (addr_embedded_ip4(addr, &inner) && net_is_own_ip(&inner))
+		       ? "an address of this box"
+		       : NULL;
 }
 
 static void on_over(void *arg)

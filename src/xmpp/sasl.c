@@ -62,6 +62,15 @@ static const struct xml_node *payload_of(const struct xml_node *e)
 	return e;
 }
 
+/* Servers do not agree which one of several counts: then nobody can tell who it is. */
+static bool is_ambiguous(const struct xml_node *e)
+{
+	const struct xml_node *first = xml_node_child(e, XMPP_SASL2, "initial-response");
+
+	return xml_node_is(e, XMPP_SASL2, "authenticate") && first &&
+	       xml_node_again(first, XMPP_SASL2, "initial-response");
+}
+
 /* Its text, when it is in one piece, as canonical text of a parser is; else false. */
 static bool text_of(const struct xml_node *e, struct slice *out)
 {
@@ -209,7 +218,7 @@ bool sasl_user(struct xml_arena *a, const struct xml_node *start, char *out, siz
 	long n;
 	bool found = false;
 
-	if (!mechanism || !text_of(payload_of(start), &text) || text.n == 0)
+	if (!mechanism || is_ambiguous(start) || !text_of(payload_of(start), &text) || text.n == 0)
 		return false;
 	bytes = xml_arena_take(a, text.n);
 	if (!bytes)
@@ -232,7 +241,7 @@ bool sasl_external_identity(const struct xml_node *start, char *out, size_t size
 	long n;
 
 	out[0] = '\0';
-	if (!text_of(payload_of(start), &text))
+	if (is_ambiguous(start) || !text_of(payload_of(start), &text))
 		return false;
 	n = decode(text, bytes, sizeof(bytes));
 	if (n <= 0)

@@ -34,7 +34,7 @@ enum sasl_element sasl_element_of(const struct xml_node *e);
 bool sasl_user(struct xml_arena *a, const struct xml_node *start, char *out, size_t size);
 const char *sasl_mechanism(const struct xml_node *start); /* NULL: none named */
 /* Authorization identity of EXTERNAL, in <auth/>, <authenticate/> or <response/>: "" when empty
- * ("=" or nothing). false: not readable. */
+ * ("=" or nothing). false: not readable, or there are several. */
 bool sasl_external_identity(const struct xml_node *start, char *out, size_t size);
 /* Makes the identity of a start of EXTERNAL this address: what a client means that leaves it empty
  * (XEP-0178 section 2), for a server that has not seen the client's certificate. 0 or -ENOMEM. */

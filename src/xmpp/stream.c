@@ -660,6 +660,11 @@ void xmpp_fail(struct xmpp_stream *x, enum xmpp_condition c, const char *text,
 	if (x->header_sent && can_send(x)) {
 		buf_reset(&x->print);
 		xmpp_print_stream_error(&x->print, c, text);
+		if (x->print.failed) {
+			/* Text from the wire that was cut inside a character. */
+			buf_reset(&x->print);
+			xmpp_print_stream_error(&x->print, c, NULL);
+		}
 		queue(x);
 	}
 	stream_close(leave_socket(x));

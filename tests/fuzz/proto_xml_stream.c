@@ -128,8 +128,8 @@ static void fini(struct reading *r)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct xml_stream_limits small = { 8, 8, 40, 64, 2048 };
-	static const struct xml_stream_limits large = { 8, 24, 40, 64, 1 << 20 };
+	static const struct xml_stream_limits small = { 8, 8, 40, 64, 2048, 0 };
+	static const struct xml_stream_limits large = { 8, 24, 40, 64, 1 << 20, 0 };
 	struct reading whole = { 0 }, pieces = { 0 }, again = { 0 };
 	enum xmpp_condition c1, c2, c3;
 	struct xml_pool *pool;

@@ -85,6 +85,7 @@ struct rig {
 	void *find_ctx;
 	char key[256];
 	int n_finds, n_cancelled, n_bindings;
+	bool bound; /* what was told last */
 	struct stream *handshaking;
 	char user[128];
 	struct preface preface;
@@ -360,9 +361,10 @@ static void op_user(void *arg, const char *bare, const struct addr *from, char *
 		strcpy(session, "ffffffffffffffffffffffffffffffff");
 }
 
-static void op_binding(void *arg, const struct im_node *node)
+static void op_binding(void *arg, const struct im_node *node, bool offered)
 {
-	((struct rig *)arg)->n_bindings++;
+	((struct rig *)arg)->n_bindings += offered;
+	((struct rig *)arg)->bound = offered;
 }
 
 static const struct c2s_core_ops ops = { op_serves,    op_find,	  op_cancel, op_connect,
@@ -1020,7 +1022,7 @@ static void test_hostile_before_signing_in(void **state)
 	hostile("<auth>\xc0\xaf</auth>", "unsupported-encoding");
 	buf_init(&big, 1 << 20);
 	buf_add_str(&big, "<auth xmlns='" SASL "' mechanism='PLAIN'>");
-	for (int i = 0; i < 11 * 1024; i++)
+	for (int i = 0; i < 4 * 10 * 1024; i++)
 		buf_add_char(&big, 'A');
 	buf_add_str(&big, "</auth>");
 	hostile(big.p, "policy-violation");
@@ -1058,9 +1060,9 @@ static void test_hostile_after(void **state)
 	hostile_after("<message><!-- x --></message>", "restricted-xml");
 	hostile_after(STARTTLS, "unsupported-stanza-type");
 	hostile_after("<stream:features/>", "unsupported-stanza-type");
-	buf_init(&big, 1 << 20);
+	buf_init(&big, 1 << 21);
 	buf_add_str(&big, "<message><body>");
-	for (int i = 0; i < 256 * 1024; i++)
+	for (int i = 0; i < 4 * 256 * 1024; i++)
 		buf_add_char(&big, 'A');
 	buf_add_str(&big, "</body></message>");
 	hostile_after(big.p, "policy-violation");
@@ -1083,6 +1085,185 @@ static void test_stanza_at_the_bound(void **state)
 	assert_int_equal(rig->legs[0].got.n, big.n);
 	buf_fini(&big);
 	rig_free(rig);
+}
+
+/* What E took within its limits is longer when E has printed it: no reason to refuse it here, nor
+ * what the server makes of it. */
+static void test_printed_anew(void **state)
+{
+	struct rig *rig = rig_signed_in();
+	struct buf big;
+
+	buf_init(&big, 1 << 22);
+	buf_add_str(&big, "<message");
+	for (int i = 0; i < 64; i++)
+		buf_printf(&big, " xmlns:a%d='urn:x%d' a%d:b='c'", i, i, i);
+	buf_add_str(&big, "><body>");
+	for (int i = 0; i < 256 * 1024; i++)
+		buf_add_str(&big, "&gt;");
+	big.n -= 4 * 2048;
+	buf_add_str(&big, "</body></message>");
+	assert_true(big.n < 4 * 256 * 1024);
+	from_e(rig, big.p);
+	assert_has(&rig->legs[0], "</message>");
+	from_server(rig, 0, big.p);
+	assert_has(&rig->e, "</message>");
+	buf_fini(&big);
+	rig_free(rig);
+}
+
+/* --- anything, in any order --- */
+
+static uint32_t dice_seed;
+
+static unsigned dice(unsigned n)
+{
+	dice_seed = dice_seed * 1664525u + 1013904223u;
+	return (dice_seed >> 8) % n;
+}
+
+#define AUTH2                                                                    \
+	"<authenticate xmlns='" SASL2 "' mechanism='PLAIN'><initial-response>"   \
+	"AGFsaWNlAHNlc2FtZQ==</initial-response><bind xmlns='urn:xmpp:bind:0'/>" \
+	"</authenticate>"
+
+static const char *said_by_e(void)
+{
+	static const char *const texts[] = {
+		E_HEAD_OF("alice"),
+		E_HEAD_OF("bob"),
+		E_HEAD,
+		ALICE,
+		ALICE,
+		BOB,
+		AUTH2,
+		ALICE E_HEAD_OF("alice") "<message id='x'/>",
+		ALICE "<message id='x'/>",
+		"<response xmlns='" SASL "'>eA==</response>",
+		"<abort xmlns='" SASL "'/>",
+		"<message id='x'/>",
+		"<message id='x'/>",
+		"<iq type='set' id='x'/>",
+		" ",
+		"<mess",
+		STARTTLS,
+		"</stream:stream>",
+		"</stream:stream>",
+		"<stream:error/>",
+	};
+
+	return texts[dice(sizeof(texts) / sizeof(texts[0]))];
+}
+
+static const char *said_by_server(bool good)
+{
+	static const char *const texts[] = {
+		"<challenge xmlns='" SASL "'>cj0x</challenge>",
+		"<failure xmlns='" SASL "'><not-authorized/></failure>",
+		"<stream:features/>",
+		HEAD("from='example.com' id='1' version='1.0'"),
+		"<message id='y'/>",
+		" ",
+		"</stream:stream>",
+		"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+		"</stream:error></stream:stream>",
+		"<oops>",
+		SUCCESS,
+		"<success xmlns='" SASL2 "'/>",
+	};
+
+	return texts[dice(sizeof(texts) / sizeof(texts[0]) - (good ? 0 : 2))];
+}
+
+static void change_server(struct server *s, bool good)
+{
+	static const char *const answers[] = {
+		"<failure xmlns='" SASL "'><not-authorized/></failure>",
+		"<challenge xmlns='" SASL "'>cj0x</challenge>",
+		NULL,
+	};
+
+	s->answer = answers[dice(good ? 3 : 2)];
+	s->silent = dice(5) == 0;
+	s->dies = dice(5) == 0;
+	s->refuses = dice(5) == 0;
+	s->alive = dice(3) > 0;
+}
+
+static void one_event(struct rig *rig, bool good)
+{
+	struct xmpp_conf conf = { .auth_timeout_ms = 30000,
+				  .stanza_bytes = 20000,
+				  .stanza_bytes_unauthenticated = 10000 };
+	struct side *leg = rig->n_legs ? &rig->legs[dice((unsigned)rig->n_legs)] : NULL;
+	const struct conn *c;
+
+	switch (dice(16)) {
+	case 0:
+	case 1:
+		if (leg)
+			say(leg, said_by_server(good));
+		break;
+	case 2:
+		change_server(&rig->servers[dice(N_NODES)], good);
+		break;
+	case 3:
+		wait_ms(rig, dice(12000));
+		break;
+	case 4:
+		if (leg && dice(2))
+			stream_close(leg->s);
+		else if (leg && leg->s)
+			stream_abort(leg->s);
+		if (leg)
+			leg->s = NULL;
+		break;
+	case 5:
+		c2s_core_configure(rig->core, &conf);
+		break;
+	case 6:
+		rig->e.stalled = dice(2);
+		break;
+	case 7:
+		rig->serves = dice(4) > 0;
+		if (!rig->serves && dice(2))
+			c2s_core_domain_gone(rig->core, "example.com");
+		break;
+	case 8:
+		c = CONTAINER_OF(conn_list(rig->env.conns, CONN_XMPP)->next, struct conn, node);
+		if (dice(3) == 0 && conn_count(rig->env.conns, CONN_XMPP))
+			c->close((struct conn *)c, "closed by hand");
+		break;
+	default:
+		say(&rig->e, said_by_e());
+	}
+	if (dice(2))
+		settle(rig);
+}
+
+/* Nothing breaks; and as long as no server says yes, no stanza gets inside. */
+static void test_any_order(void **state)
+{
+	for (uint32_t seed = 1; seed <= 400; seed++) {
+		const bool good = seed % 2;
+		struct rig *rig = rig_new();
+
+		dice_seed = seed;
+		for (int i = 0; i < N_NODES; i++)
+			change_server(&rig->servers[i], good);
+		for (int streams = 0; streams < 3 && rig->n_legs < N_LEGS / 2; streams++) {
+			take(rig);
+			from_e(rig, E_HEAD_OF("alice"));
+			for (int i = 0; i < 30 && rig->n_legs < N_LEGS - 6; i++)
+				one_event(rig, good);
+		}
+		settle(rig);
+		for (size_t i = 0; !good && i < rig->n_legs; i++) {
+			assert_has_not(&rig->legs[i], "<message");
+			assert_has_not(&rig->legs[i], "<iq");
+		}
+		rig_free(rig);
+	}
 }
 
 /* --- channel binding, mechanisms (B05) --- */
@@ -1122,6 +1303,7 @@ static void test_binding_passes_by_setting(void **state)
 	from_e(rig, E_HEAD_OF("alice"));
 	assert_has(&rig->e, "SCRAM-SHA-1-PLUS");
 	assert_int_equal(rig->n_bindings, 0);
+	assert_false(rig->bound);
 	rig_free(rig);
 }
 
@@ -1211,6 +1393,31 @@ static void test_external_by_response(void **state)
 	rig_free(rig);
 }
 
+/* SASL 2 has an element for the identity; of two of them a server may take the other one. */
+static void test_external_said_twice(void **state)
+{
+	struct rig *rig = rig_new();
+
+	rig->conf.sasl_external = true;
+	rig->preface.n_addrs = 1;
+	strcpy(rig->preface.addrs[0], "alice@example.com");
+	rig->servers[0].features = "<stream:features><authentication xmlns='" SASL2
+				   "'>" M("EXTERNAL") "</authentication></stream:features>";
+	rig->servers[1].features = rig->servers[2].features = rig->servers[0].features;
+	take(rig);
+	from_e(rig, E_HEAD);
+	from_e(rig, "<authenticate xmlns='" SASL2 "' mechanism='EXTERNAL'><initial-response>"
+		    "YWxpY2VAZXhhbXBsZS5jb20=</initial-response><initial-response>"
+		    "Ym9iQGV4YW1wbGUuY29t</initial-response></authenticate>");
+	assert_has(&rig->e, "<invalid-authzid");
+	for (size_t i = 0; i < rig->n_legs; i++)
+		assert_has_not(&rig->legs[i], "<authenticate");
+	from_e(rig, "<authenticate xmlns='" SASL2 "' mechanism='EXTERNAL'><initial-response>"
+		    "YWxpY2VAZXhhbXBsZS5jb20=</initial-response></authenticate>");
+	assert_has(&rig->legs[rig->n_legs - 1], "YWxpY2VAZXhhbXBsZS5jb20=");
+	rig_free(rig);
+}
+
 /* --- ends (B10) --- */
 
 static void test_client_ends(void **state)
@@ -1225,6 +1432,20 @@ static void test_client_ends(void **state)
 	assert_string_equal(text_of(&rig->e), "<message/></stream:stream>");
 	wait_ms(rig, 10);
 	assert_over(rig);
+	rig_free(rig);
+}
+
+/* RFC 6120 section 4.9.1.1: the client's own error is for the server to hear. */
+static void test_client_ends_by_an_error(void **state)
+{
+	static const char error[] = "<stream:error><not-well-formed "
+				    "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+	struct rig *rig = rig_signed_in();
+
+	from_e(rig, error);
+	from_e(rig, "</stream:stream>");
+	assert_has(&rig->legs[0], error);
+	assert_has(&rig->legs[0], "</stream:stream>");
 	rig_free(rig);
 }
 
@@ -1452,7 +1673,7 @@ static void test_reload(void **state)
 	forget(&rig->legs[0]);
 	buf_init(&big, 1 << 20);
 	buf_add_str(&big, "<message><body>");
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 4 * 20000; i++)
 		buf_add_char(&big, 'A');
 	buf_add_str(&big, "</body></message>");
 	from_e(rig, big.p);
@@ -1545,11 +1766,15 @@ int main(void)
 		cmocka_unit_test(test_second_auth_within_one),
 		cmocka_unit_test(test_hostile_after),
 		cmocka_unit_test(test_stanza_at_the_bound),
+		cmocka_unit_test(test_printed_anew),
+		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_binding),
 		cmocka_unit_test(test_binding_passes_by_setting),
 		cmocka_unit_test(test_external),
 		cmocka_unit_test(test_external_by_response),
+		cmocka_unit_test(test_external_said_twice),
 		cmocka_unit_test(test_client_ends),
+		cmocka_unit_test(test_client_ends_by_an_error),
 		cmocka_unit_test(test_server_ends),
 		cmocka_unit_test(test_server_never_answers_the_end),
 		cmocka_unit_test(test_client_ends_early),

@@ -921,6 +921,22 @@ static void draining_takes_no_new_ones(void **state)
 	c2s_rig_fini(&r);
 }
 
+/* What the client said is told back cut, and perhaps inside a character: the condition is heard. */
+static void refusal_cut_inside_a_character(void **state)
+{
+	char text[1000] = "<";
+	struct c2s_rig r;
+
+	for (int i = 0; i < 100; i++)
+		strcat(text, "\xe4\xb8\x80");
+	strcat(text, " xmlns='" XMPP_TLS "'/>");
+	c2s_rig_init(&r);
+	to_relay(&r);
+	client_says(&r, text);
+	EXPECT_HEARD(&r.client, "<unsupported-stanza-type");
+	c2s_rig_fini(&r);
+}
+
 static void new_settings_drop_nobody(void **state)
 {
 	struct c2s_rig r;
@@ -1071,6 +1087,7 @@ int main(void)
 		cmocka_unit_test(an_entry_can_be_closed),
 		cmocka_unit_test(a_domain_that_goes_takes_its_own_alone),
 		cmocka_unit_test(draining_takes_no_new_ones),
+		cmocka_unit_test(refusal_cut_inside_a_character),
 		cmocka_unit_test(new_settings_drop_nobody),
 		cmocka_unit_test(spaces_pass_as_one),
 		cmocka_unit_test(back_pressure_goes_both_ways),

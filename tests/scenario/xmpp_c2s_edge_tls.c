@@ -69,7 +69,8 @@ static void box_init(struct box *b)
 	*b = (struct box){ .sb = stream_box_new(), .ops = c2s_rig_ops };
 	stream_box_cert(b->sb, "web", "DNS:example.com");
 	stream_box_cert(b->sb, "guest",
-			"DNS:example.org,otherName:1.3.6.1.5.5.7.8.5;UTF8:alice@example.com");
+			"DNS:example.org,otherName:1.3.6.1.5.5.7.8.5;UTF8:example.org,"
+			"otherName:1.3.6.1.5.5.7.8.5;UTF8:alice@example.com");
 	stream_box_load_tls(b->sb);
 	b->r.rig.env = b->sb->env;
 	loop_deferred_init(&b->r.later, c2s_rig_run, &b->r);

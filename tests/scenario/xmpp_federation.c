@@ -267,6 +267,43 @@ static void queue_of_a_pair_is_bounded(void **state)
 	FED_NOTHING(&fed->im);
 }
 
+/* All queues together too: who has many partners may not fill the memory. */
+static void queues_are_bounded(void **state)
+{
+	char name[32], to[48];
+	unsigned n = 0;
+
+	fed_start(FED_C FED_S2S "[federation]\nmode = deny-list\ntls = off\nbidi = no\n");
+	fed->link_hangs = true;
+	while (n < 100 && !strstr(fed->im.got.n ? fed->im.got.p : "", "resource-constraint")) {
+		snprintf(name, sizeof(name), "p%u.org", n++);
+		snprintf(to, sizeof(to), "you@%s", name);
+		fed_send(&fed->im, name, "me@example.com", to, "1", 240000);
+	}
+	assert_in_range(n, 64, 70);
+}
+
+/* The longest stanza, both ways, before any stream of the link or of a component is open. */
+static void longest_stanza(void **state)
+{
+	static const size_t n = 256 * 1024 - 200;
+
+	fed_start(FED_C FED_S2S FED_PARTNER);
+	fed_send(&fed->im, "partner.org", "me@example.com", "you@partner.org", "1", n);
+	FED_GOT(&fed->partner, "id='1'");
+	fed_send(&fed->partner, "example.com", "you@partner.org", "me@example.com", "2", n);
+	FED_GOT(&fed->im, "id='2'");
+}
+
+static void longest_stanza_to_component(void **state)
+{
+	fed_start(FED_C FED_COMPONENT FED_PARTNER);
+	component_answers();
+	fed_send(&fed->partner, "example.com", "you@partner.org", "me@example.com", "2",
+		 256 * 1024 - 200);
+	EXPECT_HEARD(&fed->component, "id='2'");
+}
+
 static void partner_is_gone(void **state)
 {
 	fed_start(FED_C FED_S2S FED_PARTNER);
@@ -285,6 +322,102 @@ static void im_server_is_gone(void **state)
 	xmpp_rig_pass(&fed->rig, 60000);
 	fed_turn();
 	FED_GOT(&fed->partner, "type='error'");
+}
+
+/* --- anything, in any order --- */
+
+static uint32_t dice_seed;
+
+static unsigned dice(unsigned n)
+{
+	dice_seed = dice_seed * 1664525u + 1013904223u;
+	return (dice_seed >> 8) % n;
+}
+
+static void close_some_stream(void)
+{
+	const struct list *all = conn_list(fed->rig.env.conns, CONN_XMPP_S2S);
+	unsigned n = dice(8);
+
+	LIST_FOREACH (it, all) {
+		struct conn *c = CONTAINER_OF(it, struct conn, node);
+
+		if (n-- > 0)
+			continue;
+		c->close(c, "closed by hand");
+		return;
+	}
+}
+
+static void one_event(void)
+{
+	static const char *const confs[] = {
+		FED_C FED_S2S FED_PARTNER,
+		FED_C FED_S2S "[federation]\nmode = deny-list\ntls = off\nbidi = no\n",
+		FED_C FED_S2S "[federation]\nmode = deny-list\ndeny = partner.org\n",
+		FED_C FED_S2S,
+	};
+	const size_t n_body = dice(3) ? 10 : 30000;
+
+	switch (dice(9)) {
+	case 0:
+	case 1:
+		fed_send(&fed->im, "partner.org", "me@example.com", "you@partner.org", "1", n_body);
+		break;
+	case 2:
+	case 3:
+		fed_send(&fed->partner, "example.com", "you@partner.org", "me@example.com", "2",
+			 n_body);
+		break;
+	case 4:
+		fed_tunnel_state(!fed->up || dice(2));
+		break;
+	case 5:
+		fed_load_core(confs[dice(2) ? 0 : dice(4)]);
+		break;
+	case 6:
+		close_some_stream();
+		break;
+	case 7:
+		fed->link_hangs = dice(4) == 0;
+		fed->link_down = dice(4) == 0;
+		fed->im.is_down = dice(4) == 0;
+		fed->partner.is_down = dice(4) == 0;
+		break;
+	default:
+		xmpp_rig_pass(&fed->rig, (int64_t)dice(3) * dice(400000));
+	}
+	if (dice(2))
+		fed_turn();
+}
+
+/* Nothing breaks, and in the end all is well again. */
+static void any_order(void **state)
+{
+	for (uint32_t seed = 1; seed <= 40; seed++) {
+		dice_seed = seed;
+		fed_start(FED_C FED_S2S FED_PARTNER);
+		for (int i = 0; i < 80; i++) {
+			one_event();
+			buf_reset(&fed->im.got);
+			buf_reset(&fed->partner.got);
+		}
+		fed->link_hangs = fed->link_down = fed->im.is_down = fed->partner.is_down = false;
+		fed_load_core(FED_C FED_S2S FED_PARTNER);
+		fed_tunnel_state(false); /* for who waits for a link that hung */
+		fed_tunnel_state(true);
+		for (int i = 0; i < 4; i++) {
+			xmpp_rig_pass(&fed->rig, 300000);
+			fed_turn();
+		}
+		buf_reset(&fed->im.got);
+		buf_reset(&fed->partner.got);
+		fed_send(&fed->im, "partner.org", "me@example.com", "you@partner.org", "9", 3);
+		FED_GOT(&fed->partner, "id='9'");
+		fed_send(&fed->partner, "example.com", "you@partner.org", "me@example.com", "8", 3);
+		FED_GOT(&fed->im, "id='8'");
+		fed_stop(state);
+	}
 }
 
 /* --- the other box is hostile --- */
@@ -388,6 +521,40 @@ static void hostile_core(void **state)
 	FED_NOTHING(&fed->partner);
 }
 
+static void made_up_partner(unsigned i)
+{
+	char name[32], text[200];
+	struct xmpp_far far;
+
+	snprintf(name, sizeof(name), "p%u.org", i);
+	snprintf(text, sizeof(text), "<message from='you@%s' to='me@example.com'/>", name);
+	take(&far, true, "example.com", name);
+	say_header(&far, name, "example.com");
+	xmpp_far_say(&far, &fed->rig, text);
+	fed_turn();
+	xmpp_far_fini(&far, &fed->rig);
+}
+
+/* Whoever makes up partners fills neither the table of components nor that of alarms. */
+static void made_up_partners_are_bounded(void **state)
+{
+	fed_start(FED_C FED_COMPONENT "[federation]\nmode = deny-list\ntls = off\n"
+				      "[partner partner.org]\n");
+	assert_int_equal(fed->n_components, 1);
+	for (unsigned i = 0; i < 512; i++)
+		made_up_partner(i);
+	assert_int_equal(trace_count(fed->rig.env.trace, "xmpp.federation.component"), 0);
+	made_up_partner(512);
+	assert_int_equal(trace_count(fed->rig.env.trace, "xmpp.federation.component"), 1);
+	assert_int_equal(alarm_count(fed->rig.env.alarms), 0);
+	/* The one that is named stays, the others go when nobody wants them. */
+	for (int i = 0; i < 25; i++)
+		xmpp_rig_pass(&fed->rig, 60 * 1000);
+	made_up_partner(512);
+	assert_int_equal(trace_count(fed->rig.env.trace, "xmpp.federation.component"), 1);
+	assert_true(fed->n_components > 0);
+}
+
 static void streams_of_a_pair_are_bounded(void **state)
 {
 	struct xmpp_far far[6];
@@ -397,11 +564,49 @@ static void streams_of_a_pair_are_bounded(void **state)
 		take(&far[i], true, "example.com", "partner.org");
 		assert_int_equal(far[i].eof || far[i].over, i >= 4);
 	}
+	assert_int_equal(trace_count(fed->rig.env.trace, "xmpp.federation.hostile"), 2);
 	/* One that never says its header is given up. */
 	xmpp_rig_pass(&fed->rig, 21000);
 	assert_true(far[0].eof || far[0].over);
 	for (int i = 0; i < 6; i++)
 		xmpp_far_fini(&far[i], &fed->rig);
+}
+
+static void put_from(tunnel_peer from, const char *table, const char *key, const char *text)
+{
+	size_t at = fed_table(table);
+	json_t *item = json_loads(text, 0, NULL);
+
+	fed->tables[at].sink->put(fed->tables[at].sink_arg, from, key, item);
+	json_decref(item);
+	fed_turn();
+}
+
+/* B22: another C's secret makes no keys for domains that it has not announced. */
+static void secret_of_another_core(void **state)
+{
+	const tunnel_peer other = C_ID + 1;
+	char key[DIALBACK_KEY_BYTES], text[600];
+	struct xmpp_far far;
+
+	fed_start(FED_C FED_S2S FED_PARTNER);
+	put_from(other, XMPP_TABLE_FEDERATION, "dialback", "{\"secret\":\"b3RoZXI=\"}");
+	put_from(other, XMPP_TABLE_DOMAINS, "other.com", "{\"chat\":true,\"federation\":true}");
+	fed_confs[0].accepted(fed_confs[0].arg, xmpp_far_init(&far, &fed->rig));
+	xmpp_far_say(&far, &fed->rig,
+		     "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' "
+		     "xmlns:stream='" XMPP_STREAMS "' from='partner.org' to='example.com' "
+		     "version='1.0'>");
+	EXPECT_HEARD(&far, "<stream:features>");
+	dialback_key(SLICE("other"), "partner.org", "example.com", "id1", key);
+	snprintf(text, sizeof(text),
+		 "<db:verify from='partner.org' to='example.com' id='id1'>%s</db:verify>", key);
+	xmpp_far_say(&far, &fed->rig, text);
+	EXPECT_HEARD(&far, "type='invalid'");
+	put_from(other, XMPP_TABLE_DOMAINS, "example.com", "{\"chat\":true,\"federation\":true}");
+	xmpp_far_say(&far, &fed->rig, text);
+	EXPECT_HEARD(&far, "type='valid'");
+	xmpp_far_fini(&far, &fed->rig);
 }
 
 static void hostile_items(void **state)
@@ -503,10 +708,16 @@ int main(void)
 		TEST(link_is_gone),
 		TEST(core_goes_while_a_stanza_waits),
 		TEST(queue_of_a_pair_is_bounded),
+		TEST(queues_are_bounded),
+		TEST(longest_stanza),
+		TEST(longest_stanza_to_component),
 		TEST(partner_is_gone),
 		TEST(im_server_is_gone),
 		TEST(hostile_edge),
 		TEST(hostile_core),
+		TEST(any_order),
+		TEST(secret_of_another_core),
+		TEST(made_up_partners_are_bounded),
 		TEST(streams_of_a_pair_are_bounded),
 		TEST(hostile_items),
 		TEST(chat_node),

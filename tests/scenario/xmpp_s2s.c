@@ -566,7 +566,7 @@ static void what_may_be_sent(void **state)
 	t->a->denied = B;
 	assert_int_equal(s2s_box_send(t->a, A, B, "hello"), -EACCES);
 	assert_int_equal(s2s_probe(t->a->s2s, A, B), -EACCES);
-	assert_int_equal(n_traced(t, "xmpp.s2s.denied"), 1);
+	assert_int_equal(n_traced(t, "xmpp.s2s.denied"), 2);
 	assert_int_equal(s2s_count(t->a->s2s), 0);
 }
 
@@ -1565,6 +1565,256 @@ static void paused_pair(void **state)
 	assert_true(has(t->a, "<message"));
 }
 
+/* One pair of a stream is withdrawn while the stream waits for that pair's sake: what waited is
+ * read then, is not allowed any more, and ends the stream with all its pairs. */
+static void withdrawn_while_paused(void **state)
+{
+	struct two *t = *state;
+	struct stream **s, **v;
+	char id[64];
+
+	t->b->shown = CERT_NONE;
+	t->b->domains[1] = "c.example";
+	s = fresh(t, id);
+	v = asked(t, s, B, A, id);
+	s2s_script_write(v, "<db:verify from='b.example' to='a.example' id='%s' type='valid'/>",
+			 id);
+	v = asked(t, s, "c.example", A, id);
+	s2s_script_write(v, "<db:verify from='c.example' to='a.example' id='%s' type='valid'/>",
+			 id);
+	s2s_script_read(s);
+	s2s_set_paused(t->a->s2s, A, B, true);
+	s2s_script_write(s, "<message from='x@b.example' to='y@a.example'/>");
+	t->a->denied = B;
+	s2s_recheck(t->a->s2s);
+	s2s_world_settle(t->w);
+	assert_non_null(strstr(s2s_script_read(s), "<invalid-from"));
+	assert_true(s2s_script_is_closed(s));
+	assert_true(empty(t->a));
+	assert_false(pair_of(t->a, A, "c.example").info.in);
+}
+
+/* One source that makes up domains: over several streams it gets no more than its part. */
+static void bound_of_one_source(void **state)
+{
+	struct two *t = *state;
+	struct stream **s, **v;
+	char id[64];
+
+	t->b->shown = CERT_NONE;
+	t->b->domains[1] = "c.example";
+	t->a->conf.max_pairs_source = 2;
+	s2s_configure(t->a->s2s, &t->a->conf);
+	s = fresh(t, id);
+	v = asked(t, s, B, A, id);
+	s2s_script_write(v, "<db:verify from='b.example' to='a.example' id='%s' type='valid'/>",
+			 id);
+	s = fresh(t, id);
+	v = asked(t, s, "c.example", A, id);
+	s2s_script_write(v, "<db:verify from='c.example' to='a.example' id='%s' type='valid'/>",
+			 id);
+	assert_non_null(strstr(s2s_script_read(s), "type='valid'"));
+	s2s_script_write(s, "<db:result from='d.example' to='a.example'>k</db:result>");
+	assert_non_null(strstr(s2s_script_read(s), "<resource-constraint"));
+	/* With a certificate neither. */
+	t->b->shown = CERT_GOOD;
+	s = open_from_b(t, true);
+	s2s_script_read(s);
+	s2s_script_write(s, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' "
+			    "mechanism='EXTERNAL'>=</auth>");
+	assert_non_null(strstr(s2s_script_read(s), "<resource-constraint"));
+	assert_int_equal(n_traced(t, "xmpp.s2s.limit"), 2);
+	/* What it has works on. */
+	t->a->conf.max_pairs_source = 0;
+	s2s_configure(t->a->s2s, &t->a->conf);
+	external_from_b(t);
+}
+
+static void bound_of_questions(void **state)
+{
+	struct two *t = *state;
+	struct stream **s;
+	char id[64];
+
+	t->b->shown = CERT_NONE;
+	t->w->dns_is_slow = true;
+	t->a->conf.max_verify_source = 10;
+	s2s_configure(t->a->s2s, &t->a->conf);
+	for (int round = 0; round < 2; round++) {
+		s = fresh(t, id);
+		for (int i = 0; i < 6; i++)
+			s2s_script_write(
+				s, "<db:result from='d%d.example' to='a.example'>k</db:result>", i);
+		if (round == 0)
+			assert_string_equal(s2s_script_read(s), "");
+	}
+	assert_non_null(strstr(s2s_script_read(s), "to='d4.example' type='error'"));
+	assert_int_equal(s2s_count(t->a->s2s), 2 + 10);
+	t->a->conf.max_verify_source = 0;
+	t->a->conf.max_verify = 11;
+	s2s_configure(t->a->s2s, &t->a->conf);
+	s2s_script_write(s, "<db:result from='d4.example' to='a.example'>k</db:result>");
+	assert_string_equal(s2s_script_read(s), "");
+	s2s_script_write(s, "<db:result from='d5.example' to='a.example'>k</db:result>");
+	assert_non_null(strstr(s2s_script_read(s), "<resource-constraint"));
+	/* It sends all the same. */
+	assert_int_equal(s2s_box_send(t->a, A, B, "hello"), 0);
+	/* Nobody answers: in time there is room again. */
+	s2s_world_pass(t->w, 100000);
+	assert_int_equal(s2s_count(t->a->s2s), 0);
+}
+
+/* Who opened it does not end it. */
+static void idle_incoming_stream_closes(void **state)
+{
+	struct two *t = *state;
+	struct stream **s = external_from_b(t);
+
+	s2s_world_pass(t->w, 1000000);
+	s2s_script_write(s, "<message from='x@b.example' to='y@a.example'/>");
+	s2s_script_read(s);
+	for (int i = 0; i < 11; i++) {
+		s2s_world_pass(t->w, 109000);
+		s2s_script_write(s, " ");
+	}
+	assert_null(strstr(s2s_script_read(s), "</stream:stream>"));
+	s2s_world_pass(t->w, 1000);
+	assert_non_null(strstr(s2s_script_read(s), "</stream:stream>"));
+	/* What crosses is still taken. */
+	buf_reset(&t->a->got);
+	s2s_script_write(s, "<message from='x@b.example' to='y@a.example'/></stream:stream>");
+	assert_true(has(t->a, "<message"));
+	assert_int_equal(s2s_count(t->a->s2s), 0);
+}
+
+/* --- anything, in any order --- */
+
+static uint32_t dice_seed;
+
+static unsigned dice(unsigned n)
+{
+	dice_seed = dice_seed * 1664525u + 1013904223u;
+	return (dice_seed >> 8) % n;
+}
+
+static void one_event(struct two *t)
+{
+	static const char *const a_names[] = { A, "rooms.a.example", "gone.example" };
+	static const char *const b_names[] = { B, "rooms.b.example", "gone.example" };
+	const bool of_a = dice(2);
+	struct s2s_box *box = of_a ? t->a : t->b;
+	const char *local = (of_a ? a_names : b_names)[dice(10) ? dice(2) : 2];
+	const char *remote = (of_a ? b_names : a_names)[dice(10) ? dice(2) : 2];
+	unsigned n = dice(10);
+
+	switch (dice(10)) {
+	case 0:
+	case 1:
+	case 2:
+		s2s_box_send(box, local, remote, "hello");
+		break;
+	case 3:
+		s2s_set_paused(box->s2s, local, remote, dice(3) == 0);
+		break;
+	case 4:
+		box->denied = dice(2) ? remote : NULL;
+		s2s_recheck(box->s2s);
+		break;
+	case 5:
+		box->in.auth = (enum s2s_auth)dice(3);
+		box->out.tls = dice(4) ? S2S_TLS_REQUIRED : S2S_TLS_OFF;
+		box->cert = dice(3) ? CERT_GOOD : CERT_NONE;
+		if (dice(2))
+			s2s_recheck(box->s2s);
+		break;
+	case 6:
+		LIST_FOREACH (it, conn_list(t->w->env.conns, CONN_XMPP_S2S)) {
+			struct conn *c = CONTAINER_OF(it, struct conn, node);
+
+			if (n-- > 0)
+				continue;
+			c->close(c, "closed by hand");
+			break;
+		}
+		break;
+	case 7:
+		box->is_down = dice(3) == 0;
+		t->w->dns_is_slow = dice(5) == 0;
+		box->conf.bidi = dice(2);
+		box->conf.max_pairs_in = 1 + dice(4);
+		s2s_configure(box->s2s, &box->conf);
+		break;
+	default:
+		s2s_world_pass(t->w, (int64_t)dice(3) * dice(700000));
+	}
+	if (dice(2))
+		s2s_world_settle(t->w);
+}
+
+static void heal(struct s2s_box *box)
+{
+	box->denied = NULL;
+	box->in = box->out = (struct s2s_policy){ .allowed = true };
+	box->cert = CERT_GOOD;
+	box->is_down = false;
+	box->conf.max_pairs_in = 100;
+	s2s_configure(box->s2s, &box->conf);
+	s2s_recheck(box->s2s);
+}
+
+static void unpause(struct s2s_box *box, const char *local, const char *remote)
+{
+	char other[64];
+
+	snprintf(other, sizeof(other), "rooms.%s", local);
+	s2s_set_paused(box->s2s, local, remote, false);
+	s2s_set_paused(box->s2s, other, remote, false);
+	s2s_set_paused(box->s2s, "gone.example", remote, false);
+}
+
+/* Nothing breaks, and in the end all is well again. */
+static void any_order(void **state)
+{
+	for (uint32_t seed = 1; seed <= 60; seed++) {
+		struct two *t;
+		void *s;
+
+		dice_seed = seed;
+		set_up(&s);
+		t = s;
+		t->a->domains[1] = "rooms." A;
+		t->b->domains[1] = "rooms." B;
+		for (int i = 0; i < 150; i++) {
+			one_event(t);
+			buf_reset(&t->a->got);
+			buf_reset(&t->b->got);
+		}
+		t->w->dns_is_slow = false;
+		heal(t->a);
+		heal(t->b);
+		for (int i = 0; i < 3; i++) {
+			char name[64];
+
+			snprintf(name, sizeof(name), "%s%s", i ? "rooms." : "",
+				 i < 2 ? B : "gone.example");
+			unpause(t->a, A, i == 2 ? "gone.example" : name);
+			snprintf(name, sizeof(name), "%s%s", i ? "rooms." : "",
+				 i < 2 ? A : "gone.example");
+			unpause(t->b, B, i == 2 ? "gone.example" : name);
+		}
+		for (int i = 0; i < 4; i++)
+			s2s_world_pass(t->w, 400000);
+		buf_reset(&t->a->got);
+		buf_reset(&t->b->got);
+		assert_int_equal(s2s_box_send(t->a, A, B, "at last"), 0);
+		assert_int_equal(s2s_box_send(t->b, B, A, "at last"), 0);
+		s2s_world_settle(t->w);
+		if (!has(t->a, "at last<") || !has(t->b, "at last<"))
+			fail_msg("seed %u", seed);
+		tear_down(&s);
+	}
+}
+
 static void stanza_sizes(void **state)
 {
 	struct two *t = *state;
@@ -1737,6 +1987,11 @@ int main(void)
 		WITH_SCRIPT(B21_fall_back_to_dialback),
 		WITH_SCRIPT(slow_partner),
 		WITH_SCRIPT(paused_pair),
+		cmocka_unit_test(any_order),
+		WITH_SCRIPT(withdrawn_while_paused),
+		WITH_SCRIPT(idle_incoming_stream_closes),
+		WITH_SCRIPT(bound_of_one_source),
+		WITH_SCRIPT(bound_of_questions),
 		WITH_SCRIPT(stanza_sizes),
 		WITH_SCRIPT(B09_no_smuggling),
 		WITH_SCRIPT(B28_listing),

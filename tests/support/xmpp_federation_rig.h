@@ -54,6 +54,8 @@ struct fed_world {
 	const char *component_of;
 	/* the link */
 	bool link_down, link_hangs;
+	struct stream *hung[128]; /* ends that C opened and E never saw */
+	size_t n_hung;
 	size_t n_links; /* that were opened */
 	/* the tunnel */
 	bool up;
@@ -84,11 +86,11 @@ struct fed_later {
 };
 
 /* Places of the stand-ins: their own memory must not fail. */
-static struct fed_later fed_places[256];
+static struct fed_later fed_places[1024];
 
 static inline struct fed_later *fed_place(void)
 {
-	for (size_t i = 0; i < 256; i++)
+	for (size_t i = 0; i < 1024; i++)
 		if (!fed_places[i].used) {
 			fed_places[i] = (struct fed_later){ .used = true };
 			return &fed_places[i];
@@ -182,10 +184,16 @@ struct stream *link_core_open(struct link_core *l, tunnel_peer to, const struct 
 	*error = -EPIPE;
 	if (fed->link_down)
 		return NULL;
+	if (fed->link_hangs && fed->n_hung == sizeof(fed->hung) / sizeof(fed->hung[0]))
+		return NULL;
 	mine = fed_join(&other);
 	if (!mine)
 		return NULL;
 	stream_set_handler(mine, h, arg);
+	if (fed->link_hangs) {
+		fed->hung[fed->n_hung++] = other;
+		return mine;
+	}
 	theirs = fed_later(NULL);
 	theirs->to_edge = true;
 	theirs->preface = *p;
@@ -514,7 +522,7 @@ static inline void fed_server_init(struct fed_server *s, const char *domain,
 			    .pool = fed->rig.pool,
 			    .content = XMPP_SERVER,
 			    .limits = xml_stream_default_limits },
-		.stanza_bytes = 256 * 1024,
+		.limits = { 64, 64, 10000, 1024, 256 * 1024, 0 },
 		.zone = "test",
 	};
 
@@ -648,6 +656,8 @@ static inline int fed_stop(void **state)
 	s2s_free(fed->partner.s2s);
 	s2s_free(fed->im.s2s);
 	fed_turn();
+	for (size_t i = 0; i < fed->n_hung; i++)
+		stream_close(fed->hung[i]);
 	stream_close(fed->component.s);
 	fed_turn();
 	buf_fini(&fed->component.in);
@@ -671,7 +681,7 @@ static inline int fed_stop(void **state)
 static inline int fed_send(struct fed_server *s, const char *remote, const char *from,
 			   const char *to, const char *id, size_t n_body)
 {
-	static char text[32768];
+	static char text[256 * 1024];
 	struct xml_arena a = { .pool = fed->rig.pool };
 	struct xml_node *e = xml_node_new(&a, NULL, XMPP_SERVER, "message"), *body = NULL;
 	int error = -ENOMEM;

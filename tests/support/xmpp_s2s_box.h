@@ -406,7 +406,7 @@ static inline struct s2s_box *s2s_world_add(struct s2s_world *w, const char *dom
 			    .pool = w->pool,
 			    .content = XMPP_SERVER,
 			    .limits = xml_stream_default_limits },
-		.stanza_bytes = 256 * 1024,
+		.limits = { 64, 64, 10000, 1024, 256 * 1024, 0 },
 		.zone = "federation",
 	};
 	buf_init(&b->got, 1 << 20);

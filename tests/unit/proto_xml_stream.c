@@ -388,6 +388,102 @@ static void test_set_limits(void **state)
 	xml_recorder_fini(&r);
 }
 
+/* What is accepted and printed is accepted by who reads that with the limits for it; and a prefix
+ * that stands for much does not make it much longer. */
+static void test_printed_limits(void **state)
+{
+	struct xml_stream_limits limits = xml_stream_limits_printed(&xml_stream_default_limits);
+	struct xml_recorder r, next;
+	struct buf b;
+	char *text;
+
+	assert_int_equal(limits.max_stanza_bytes, 40 * 1024);
+	assert_int_equal(limits.max_attrs, 130);
+	buf_init(&b, 1 << 20);
+	buf_add_str(&b, "<stream:stream xmlns='jabber:client' xmlns:stream='" XMPP_STREAMS "'");
+	for (int i = 0; i < 60; i++)
+		buf_printf(&b, " xmlns:p%d='urn:a%d'", i, i);
+	buf_add_str(&b, ">");
+	start(&r);
+	assert_int_equal(xml_stream_feed(r.x, buf_slice(&b)), 0);
+	xml_recorder_log(&r);
+	buf_reset(&b);
+	buf_add_str(&b, "<a");
+	for (int i = 0; i < 60; i++)
+		buf_printf(&b, " p%d:x='1'", i);
+	buf_add_str(&b, "><![CDATA[");
+	while (b.n < 9900)
+		buf_add_str(&b, "<>");
+	buf_add_str(&b, "]]></a>");
+	assert_int_equal(xml_stream_feed(r.x, buf_slice(&b)), 0);
+	text = strstr(r.log.p, "E<a ");
+	assert_non_null(text);
+	assert_true(strlen(text) > 36000);
+	for (int printed = 0; printed < 2; printed++) {
+		assert_true(
+			xml_recorder_init(&next, printed ? &limits : &xml_stream_default_limits));
+		assert_int_equal(xml_recorder_feed(&next, HEADER), 0);
+		assert_int_equal(
+			xml_stream_feed(next.x, (struct slice){ text + 1, strlen(text) - 2 }),
+			printed ? 0 : -EBADMSG);
+		xml_recorder_fini(&next);
+	}
+	xml_recorder_fini(&r);
+	buf_fini(&b);
+}
+
+static void test_tree_bound(void **state)
+{
+	struct xml_stream_limits limits = xml_stream_default_limits;
+	struct xml_recorder r;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	buf_add_str(&b, "<a>");
+	while (b.n < 9000)
+		buf_add_str(&b, "<b/>");
+	buf_add_str(&b, "</a>");
+	for (int bound = 0; bound < 2; bound++) {
+		limits.max_tree_bytes = bound ? 52 * 1024 : 0;
+		assert_true(xml_recorder_init(&r, &limits));
+		assert_int_equal(xml_recorder_feed(&r, HEADER), 0);
+		assert_int_equal(xml_stream_feed(r.x, buf_slice(&b)), bound ? -EBADMSG : 0);
+		xml_recorder_fini(&r);
+	}
+	/* Text is what it is. */
+	buf_reset(&b);
+	buf_printf(&b, "<a>%*s</a>", 10000, "");
+	assert_true(xml_recorder_init(&r, &limits));
+	assert_int_equal(xml_recorder_feed(&r, HEADER), 0);
+	assert_int_equal(xml_stream_feed(r.x, buf_slice(&b)), 0);
+	xml_recorder_fini(&r);
+	buf_fini(&b);
+}
+
+static void test_namespaces_do_not_multiply(void **state)
+{
+	struct xml_recorder r;
+	struct buf b;
+	int result = 0;
+
+	buf_init(&b, 1 << 20);
+	for (int many = 0; many < 2; many++) {
+		start_open(&r);
+		buf_reset(&b);
+		buf_printf(&b, "<a xmlns:p='%01000d'>", 1);
+		for (int i = 0; i < (many ? 21 : 20); i++)
+			buf_add_str(&b, "<p:b/>");
+		buf_add_str(&b, "</a>");
+		result = xml_stream_feed(r.x, buf_slice(&b));
+		assert_int_equal(result, many ? -EBADMSG : 0);
+		/* Each one anew. */
+		if (!many)
+			assert_int_equal(xml_stream_feed(r.x, buf_slice(&b)), 0);
+		xml_recorder_fini(&r);
+	}
+	buf_fini(&b);
+}
+
 /* Feeding from inside an event: behind everything that is already there. */
 static void feed_more(void *arg, struct xml_node *e, struct xml_arena *arena)
 {
@@ -515,6 +611,9 @@ int main(void)
 		cmocka_unit_test(test_names_do_not_pile_up),
 		cmocka_unit_test(test_worn_parsers_go),
 		cmocka_unit_test(test_set_limits),
+		cmocka_unit_test(test_printed_limits),
+		cmocka_unit_test(test_tree_bound),
+		cmocka_unit_test(test_namespaces_do_not_multiply),
 		cmocka_unit_test(test_feed_in_event),
 		cmocka_unit_test(test_change_in_event),
 		cmocka_unit_test(test_no_memory),

@@ -15,7 +15,7 @@
 #define HEADER	XML_RECORDER_HEADER
 #define STREAMS "http://etherx.jabber.org/streams"
 
-static const struct xml_stream_limits long_limits = { 64, 64, 10000, 1024, 256 * 1024 };
+static const struct xml_stream_limits long_limits = { 64, 64, 10000, 1024, 256 * 1024, 0 };
 
 enum cut { WHOLE, DRIP, SLEEPY };
 
