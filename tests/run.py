@@ -88,7 +88,7 @@ def run_one(name, test):
     if tier == "fuzz":
         os.makedirs(os.path.join(TOP, argv[-2]), exist_ok=True)
     t0 = time.monotonic()
-    code, out = run(argv, LIMIT.get(tier, 120), {"TURNPIKE_BUILD": f"{TOP}/build/release"})
+    code, out = run(argv, LIMIT.get(tier, 300), {"TURNPIKE_BUILD": f"{TOP}/build/release"})
     return code, out, time.monotonic() - t0
 
 
