@@ -197,7 +197,7 @@ class Orders:
             return {"error": "no result"}
 
     async def control(self, order):
-        """Raw bytes on the control channel, so often; says whether C then hung up."""
+        """Raw bytes on the control channel, so often; says whether C then hung up, and what it did not take."""
         control = await self.double.control()
         data = bytes.fromhex(order["send"])
         try:
@@ -208,7 +208,9 @@ class Orders:
         give_up = time.monotonic() + order.get("seconds", 5)
         while control in self.double.agreed and time.monotonic() < give_up:
             await asyncio.sleep(0.05)
-        return {"hung_up": control not in self.double.agreed}
+            if order.get("times") and not control.chan.get_write_buffer_size():
+                break
+        return {"hung_up": control not in self.double.agreed, "left": control.chan.get_write_buffer_size()}
 
     async def serve(self, reader, writer):
         while line := await reader.readline():
