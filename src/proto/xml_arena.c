@@ -83,6 +83,7 @@ static struct xml_block *room(struct xml_arena *a, size_t n)
 	return b;
 }
 
+/* align: a power of two. */
 static void *take(struct xml_arena *a, size_t n, size_t align)
 {
 	struct xml_block *b;
@@ -96,7 +97,7 @@ static void *take(struct xml_arena *a, size_t n, size_t align)
 	b = room(a, n + align - 1);
 	if (!b)
 		return NULL;
-	pad = (align - b->n % align) % align;
+	pad = -b->n & (align - 1);
 	p = b->data + b->n + pad;
 	b->n += pad + n;
 	a->n_bytes += n;

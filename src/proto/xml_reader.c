@@ -14,8 +14,6 @@
 #define SEPARATOR '\f'
 /* expat remembers every name of elements and attributes that it has met, as long as it lives. */
 #define WORN_BYTES (64 * 1024)
-/* Namespaces in one element may take that many times what the element may have. */
-#define NS_TIMES 2
 
 static const char no_utf8[] = "bytes that are no UTF-8";
 
@@ -221,7 +219,7 @@ static const char *keep_counted(struct xml_reader *r, struct slice ns)
 {
 	for (size_t i = 0; i < ns.n; i++)
 		r->n_ns += strchr("<>&'\"", ns.p[i]) ? 6 : 1;
-	if (r->n_ns > NS_TIMES * r->limits->max_stanza_bytes) {
+	if (r->n_ns > XML_NS_TIMES * r->limits->max_stanza_bytes) {
 		refuse(r, XMPP_POLICY_VIOLATION, "the element repeats too many namespaces");
 		return NULL;
 	}
@@ -596,6 +594,17 @@ const struct xml_reader_error *xml_reader_error(const struct xml_reader *r)
 const struct xmpp_header *xml_reader_header(const struct xml_reader *r)
 {
 	return r->has_header ? &r->header : NULL;
+}
+
+const char *xml_reader_binding(const struct xml_reader *r, const char *prefix)
+{
+	const struct binding *b;
+
+	for (b = r->bindings; b; b = b->next) {
+		if (strcmp(b->prefix, prefix) == 0)
+			return b->ns;
+	}
+	return NULL;
 }
 
 char *xml_reader_preamble(const struct xml_reader *r, struct slice tag)

@@ -12,6 +12,9 @@
 
 struct xml_reader;
 
+/* Namespaces in one element may take that many times the bytes that the element may have. */
+#define XML_NS_TIMES 2
+
 /* What went wrong: code 0, -EBADMSG or -ENOMEM. */
 struct xml_reader_error {
 	int code;
@@ -34,6 +37,8 @@ const struct xml_reader_error *xml_reader_error(const struct xml_reader *r);
 
 /* The header, once, when its tag was fed; texts in the arena. NULL: there is none. */
 const struct xmpp_header *xml_reader_header(const struct xml_reader *r);
+/* The namespace that the header binds to a prefix ("": the default one); NULL: none. */
+const char *xml_reader_binding(const struct xml_reader *r, const char *prefix);
 /* The start tag that binds every prefix of the header (its tag as it was read) again; the caller
  * frees it. NULL without memory. */
 char *xml_reader_preamble(const struct xml_reader *r, struct slice tag);

@@ -1,8 +1,12 @@
 /*
- * Bytes wait in `in` until a tag is whole; whole tags go to the reader (xml_reader.h). What the
- * reader has made is told to the owner when the reader has returned, so that an event may pause,
- * restart or put to sleep whatever it likes. One unit after the other: the header with the XML
- * declaration, a child of the stream, the end tag.
+ * One unit after the other: the header with the XML declaration, a child of the stream, the end
+ * tag. A child that is all there is tried with xml_quick.h. What that leaves alone waits until a
+ * tag is whole; whole tags go to the reader (xml_reader.h). What either has made is told to the
+ * owner when it has returned, so that an event may pause, restart or put to sleep whatever it
+ * likes.
+ *
+ * While it runs, `in` is what was fed, where it lies, or, when something waited before, `kept`;
+ * what is left goes to `kept`.
  *
  *   in:  | given to the reader, gone | at: whole tags | n_tags: begun | n_scanned: not looked at |
  */
@@ -12,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/xml_quick.h"
 #include "proto/xml_reader.h"
 #include "proto/xml_scan.h"
 
@@ -33,12 +38,14 @@ struct xml_stream {
 	struct xml_pool *pool;
 	struct xml_reader *reader; /* NULL: asleep */
 	char *preamble;		   /* OPEN: see xml_reader_preamble() */
+	const char *content;	   /* OPEN: for xml_quick_read(); NULL: the header is unusual */
 	struct xml_stream_events events;
 	void *arg;
 	struct xml_stream_limits limits; /* of the unit that is being read */
 	struct xml_stream_limits next;	 /* of the ones after it */
 	struct xml_arena arena;
-	struct buf in;
+	struct buf kept;
+	struct slice in;
 	size_t at;	  /* of in: not given to the reader yet */
 	size_t n_scanned; /* from at on */
 	size_t n_tags;	  /* from at on to the end of the last whole tag */
@@ -49,6 +56,7 @@ struct xml_stream {
 	bool is_paused;
 	bool is_running;
 	bool told_space; /* in this feed */
+	bool is_lent;	 /* in is not in kept */
 	struct xml_reader_error error;
 };
 
@@ -82,13 +90,15 @@ struct xml_stream *xml_stream_new(struct xml_pool *pool, const struct xml_stream
 	x->events = *events;
 	x->arg = arg;
 	x->arena.pool = pool;
-	buf_init(&x->in, SIZE_MAX);
+	buf_init(&x->kept, SIZE_MAX);
 	return x;
 }
 
 static void drop_input(struct xml_stream *x)
 {
-	buf_fini(&x->in);
+	buf_fini(&x->kept);
+	x->in = SLICE_NONE;
+	x->is_lent = false;
 	x->at = x->n_scanned = x->n_tags = x->n_unit = 0;
 	x->scan = (struct xml_scan){ 0 };
 	x->depth = 0;
@@ -237,6 +247,14 @@ static void refuse_disagreement(struct xml_stream *x)
 	refuse(x, XMPP_NOT_WELL_FORMED, "tags do not match");
 }
 
+/* NULL: stanzas of this stream are for the reader. */
+static const char *plain_content(const struct xml_reader *r)
+{
+	const char *ns = xml_reader_binding(r, ""), *streams = xml_reader_binding(r, "stream");
+
+	return ns && streams && strcmp(streams, XMPP_STREAMS) == 0 ? xml_quick_content(ns) : NULL;
+}
+
 static void end_header(struct xml_stream *x)
 {
 	const struct xmpp_header *found;
@@ -258,11 +276,40 @@ static void end_header(struct xml_stream *x)
 		fail_for_memory(x);
 		return;
 	}
-	h = *found; /* the reader may go; the texts are in the arena */
+	x->content = plain_content(x->reader);
+	h = *found; /* the texts are in the arena */
+	if (x->content)
+		give_reader(x);
 	x->state = OPEN;
 	next_unit(x);
 	x->events.header(x->arg, &h);
 	xml_arena_reset(&x->arena);
+}
+
+static void tell_element(struct xml_stream *x, struct xml_node *e)
+{
+	next_unit(x);
+	/* Room for changes. */
+	x->arena.max_bytes += ARENA_MORE;
+	x->events.element(x->arg, e, &x->arena);
+	xml_arena_reset(&x->arena);
+}
+
+/* At the '<' of a unit. False: it is for the reader. */
+static bool read_quick(struct xml_stream *x)
+{
+	struct slice rest = { x->in.p + x->at, x->in.n - x->at };
+	struct xml_node *e;
+
+	if (x->state != OPEN || !x->content)
+		return false;
+	x->n_scanned = xml_quick_read(rest, x->content, &x->limits, &x->arena, &e);
+	if (x->n_scanned == 0) {
+		xml_arena_reset(&x->arena);
+		return false;
+	}
+	tell_element(x, e);
+	return true;
 }
 
 static void end_element(struct xml_stream *x)
@@ -276,11 +323,7 @@ static void end_element(struct xml_stream *x)
 		refuse_disagreement(x);
 		return;
 	}
-	next_unit(x);
-	/* Room for changes. */
-	x->arena.max_bytes += ARENA_MORE;
-	x->events.element(x->arg, e, &x->arena);
-	xml_arena_reset(&x->arena);
+	tell_element(x, e);
 }
 
 static void end_stream(struct xml_stream *x)
@@ -347,8 +390,12 @@ static bool step(struct xml_stream *x)
 	bool first;
 	size_t used;
 
-	if (is_between(x) && !find_unit(x))
-		return x->at < x->in.n;
+	if (is_between(x)) {
+		if (!find_unit(x))
+			return x->at < x->in.n;
+		if (read_quick(x))
+			return true;
+	}
 	if (x->at + x->n_scanned == x->in.n) {
 		give(x, x->n_tags);
 		return false;
@@ -372,20 +419,28 @@ static bool step(struct xml_stream *x)
 	return found != XML_SCAN_MORE;
 }
 
-/* Bytes that are done with go; each byte is moved at most twice. */
+/* What is left is kept; each byte is moved at most twice. */
 static void tidy(struct xml_stream *x)
 {
 	size_t left = x->in.n - x->at;
 
-	if (left == 0 && (x->in.cap > KEEP_BYTES || !x->reader)) {
-		buf_fini(&x->in);
-	} else if (x->at > 0 && x->at >= left) {
-		memmove(x->in.p, x->in.p + x->at, left);
-		x->in.n = left;
-		x->in.p[left] = '\0';
-	} else {
+	if (x->is_lent) {
+		buf_reset(&x->kept);
+		if (left)
+			buf_add(&x->kept, x->in.p + x->at, left);
+	} else if (left && x->at >= left) {
+		memmove(x->kept.p, x->in.p + x->at, left);
+		x->kept.n = left;
+		x->kept.p[left] = '\0';
+	} else if (left) {
 		return;
+	} else {
+		buf_reset(&x->kept);
 	}
+	if (left == 0 && (x->kept.cap > KEEP_BYTES || !x->reader))
+		buf_fini(&x->kept);
+	x->is_lent = false;
+	x->in = buf_slice(&x->kept);
 	x->at = 0;
 }
 
@@ -401,6 +456,8 @@ static int run(struct xml_stream *x)
 	if (x->state == CLOSED || x->state == FAILED)
 		xml_arena_reset(&x->arena); /* half an element */
 	tidy(x);
+	if (x->kept.failed)
+		fail_for_memory(x);
 	return x->state == FAILED ? x->error.code : 0;
 }
 
@@ -412,11 +469,20 @@ int xml_stream_feed(struct xml_stream *x, struct slice bytes)
 		return x->error.code;
 	if (x->state == CLOSED || bytes.n == 0)
 		return 0;
-	buf_add(&x->in, bytes.p, bytes.n);
-	if (x->in.failed) {
+	if (!x->is_running && x->in.n == x->at) {
+		x->in = bytes;
+		x->at = 0;
+		x->is_lent = true;
+		return run(x);
+	}
+	if (x->is_lent)
+		tidy(x);
+	buf_add(&x->kept, bytes.p, bytes.n);
+	if (x->kept.failed) {
 		fail_for_memory(x);
 		return -ENOMEM;
 	}
+	x->in = buf_slice(&x->kept);
 	return run(x);
 }
 

@@ -297,7 +297,7 @@ def dead_name_server(c):
             slowest = max(slowest, time.monotonic() - start)
             time.sleep(0.05)
         expect(outcome and outcome[0][0] in (502, 504) and outcome[0][1] < 30, outcome)
-        expect(slowest < 1, f"another page took {slowest:.2f} s")
+        expect(slowest < 4, f"another page took {slowest:.2f} s")
         served(c, url)
         c.core.wait(lambda: c.core.alarms("dns-dead"), 10, "alarm dns-dead")
     finally:
