@@ -33,19 +33,29 @@ static enum tls_verify verify_of(bool verify, bool ask)
 	return verify ? TLS_VERIFY_PEER : ask ? TLS_VERIFY_ASK : TLS_VERIFY_NONE;
 }
 
-/* NULL when there is none, *why: the reason, said in the log. */
-static SSL *client_ssl(struct env *env, const struct stream_tls *t)
+static SSL *bare_client_ssl(struct env *env, const struct stream_tls *t, const char **why)
 {
 	enum tls_verify verify = verify_of(t->verify, t->ask);
-	const char *why = "out of memory";
-	SSL *ssl;
 
 	if (t->tls)
-		ssl = tls_connect_new(env->tls, t->tls, t->server_name, verify, &why);
-	else
-		ssl = tls_public_new(env->tls, t->server_name, verify, &why);
-	if (ssl && (!t->alpn || tls_offer(ssl, t->alpn) == 0))
+		return tls_connect_new(env->tls, t->tls, t->server_name, verify, why);
+	return tls_public_new(env->tls, t->server_name, verify, why);
+}
+
+/* NULL when there is none, the reason is said in the log. */
+static SSL *client_ssl(struct env *env, const struct stream_tls *t, const struct addr *to)
+{
+	const char *why = "out of memory";
+	SSL *ssl = bare_client_ssl(env, t, &why);
+
+	if (ssl && (!t->alpn || tls_offer(ssl, t->alpn) == 0) &&
+	    (!t->also_name || tls_also_accept(ssl, t->also_name) == 0)) {
+		if (t->abbreviate)
+			tls_abbreviate(ssl);
+		if (t->resume)
+			tls_resume(ssl, t->tls, t->server_name, to);
 		return ssl;
+	}
 	SSL_free(ssl);
 	log_warn(env->log, "net.tls.connect", "tls=%s reason=%s",
 		 log_esc(slice_of(t->tls ? t->tls : "")), log_esc(slice_of(why)));
@@ -57,19 +67,20 @@ static SSL *new_ssl(struct env *env, const struct stream_connect *c, int *error)
 {
 	struct stream_tls t = { .tls = c->tls,
 				.server_name = c->server_name,
+				.also_name = c->also_name,
 				.verify = c->verify,
 				.ask = c->ask,
+				.resume = c->resume,
+				.abbreviate = c->abbreviate,
 				.alpn = c->alpn };
 	SSL *ssl;
 
 	*error = 0;
 	if (!c->tls && !c->tls_public)
 		return NULL;
-	ssl = client_ssl(env, &t);
+	ssl = client_ssl(env, &t, &c->to);
 	if (!ssl)
 		*error = -EPROTO;
-	else if (c->resume)
-		tls_resume(ssl, c->tls, c->server_name, &c->to);
 	return ssl;
 }
 
@@ -151,7 +162,7 @@ int stream_start_tls(struct env *env, struct stream *s, const struct stream_tls 
 	if (!stream_is_socket(s) || !can_start_tls(s) ||
 	    (!t->is_server && !t->tls && !t->tls_public))
 		return -EINVAL;
-	ssl = t->is_server ? server_ssl(env, t) : client_ssl(env, t);
+	ssl = t->is_server ? server_ssl(env, t) : client_ssl(env, t, &s->remote);
 	if (!ssl)
 		return -EINVAL;
 	if (stream_set_ssl(ss, ssl) < 0)

@@ -25,10 +25,12 @@ struct stream_connect {
 	const char *tls;     /* [tls NAME]; NULL: plain, unless tls_public */
 	bool tls_public;     /* TLS with the system's CAs, no [tls] section */
 	const char *server_name; /* SNI and the name to match */
+	const char *also_name;	 /* a certificate with this one will do too; NULL: none */
 	bool verify;		 /* TLS: check the chain and the name */
 	bool ask;    /* TLS without verify: the chain is looked at, tls_peer_verified() tells */
 	bool resume; /* TLS: keep the last session of this tls, server_name and address, and begin
 		      * with it (RFC 8446 section 2.2) */
+	bool abbreviate;      /* with resume: tls_abbreviate() */
 	const char *alpn;     /* offered (RFC 7301); NULL: none; static */
 	struct slice preface; /* sent in the clear before TLS begins (PROXY protocol); copied */
 	bool keepalive;	      /* TCP keepalive: 120 s of silence, then 3 times every 20 s */
@@ -83,8 +85,10 @@ struct stream_tls {
 	const char *tls;	 /* [tls NAME], for a server also several, as in tls_accept_new() */
 	bool tls_public;	 /* client: the system's CAs */
 	const char *server_name; /* client: SNI and the name to match */
+	const char *also_name;	 /* client: as of stream_connect */
 	bool verify;		 /* client: as of stream_connect; server: TLS_VERIFY_PEER */
 	bool ask;		 /* TLS_VERIFY_ASK */
+	bool resume, abbreviate; /* client: as of stream_connect */
 	const char *alpn;	 /* static; NULL: none */
 	uint32_t timeout_ms;
 };

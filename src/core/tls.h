@@ -83,6 +83,12 @@ int tls_offer(SSL *ssl, const char *protocol);
  * connection of a chain of sessions holds for all of them; they end with the next load of the
  * sections, with the certificate, and after 12 hours. */
 void tls_resume(SSL *ssl, const char *name, const char *server_name, const struct addr *to);
+/* Before tls_resume(), for who dials one connection after the other: TLS 1.2 at most, unless the
+ * section demands more. Its abbreviated handshake (RFC 5246 section 7.3) has no key exchange and
+ * costs a quarter of a resumption of TLS 1.3. Connections of one session share its secret: sessions
+ * of TLS 1.2 end after TLS_ABBREVIATED_S at both ends. */
+#define TLS_ABBREVIATED_S 600
+void tls_abbreviate(SSL *ssl);
 /* After a handshake: does the peer certificate carry this SAN? Underscores allowed. */
 bool tls_peer_has_name(const SSL *ssl, const char *name);
 /* Did the peer present a certificate that chains to `ca` (or the system's CAs), is valid now and,

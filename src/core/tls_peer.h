@@ -15,7 +15,9 @@ struct tls_peer {
 	char *refused; /* why verification failed, or NULL */
 	int alert_in;  /* fatal alert from the peer, -1: none */
 	enum tls_verify verify;
-	char *session_key; /* clients: what tls_sessions_get() finds the next session by, or NULL */
+	/* clients */
+	char *session_key; /* what tls_sessions_get() finds the next session by, or NULL */
+	bool abbreviates;  /* tls_abbreviate() */
 	/* servers */
 	const char *alpn; /* what a server offers; NULL: nothing */
 	char *others;	  /* names of further [tls] sections to choose from by SNI, or NULL */

@@ -85,11 +85,32 @@ static struct kept *find(struct table *t, const char *key)
 	return NULL;
 }
 
+static bool is_good(SSL_SESSION *session)
+{
+	X509 *peer = SSL_SESSION_get0_peer(session);
+	time_t until = (time_t)SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session);
+
+	return SSL_SESSION_is_resumable(session) && until > time(NULL) &&
+	       (!peer || X509_cmp_current_time(X509_get0_notAfter(peer)) > 0);
+}
+
+/* Secrets of sessions that are over do not stay in memory. */
+static void forget_old(struct table *t)
+{
+	LIST_FOREACH_SAFE (it, &t->all) {
+		struct kept *k = CONTAINER_OF(it, struct kept, node);
+
+		if (!is_good(k->session))
+			forget(t, k);
+	}
+}
+
 static void add(struct table *t, const char *key, SSL_SESSION *session)
 {
 	size_t n = strlen(key) + 1;
 	struct kept *k;
 
+	forget_old(t);
 	if (t->n == t->max)
 		forget(t, CONTAINER_OF(t->all.prev, struct kept, node));
 	k = calloc(1, sizeof(*k) + n);
@@ -114,15 +135,6 @@ static void replace(struct table *t, const char *key, SSL_SESSION *session)
 	if (k)
 		forget(t, k);
 	add(t, key, session);
-}
-
-static bool is_good(SSL_SESSION *session)
-{
-	X509 *peer = SSL_SESSION_get0_peer(session);
-	time_t until = (time_t)SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session);
-
-	return SSL_SESSION_is_resumable(session) && until > time(NULL) &&
-	       (!peer || X509_cmp_current_time(X509_get0_notAfter(peer)) > 0);
 }
 
 static SSL_SESSION *get(struct table *t, const char *key)
@@ -154,6 +166,14 @@ static const char *hex_of(const unsigned char *id, size_t n, char out[2 * MAX_ID
 	return out;
 }
 
+/* All connections of one session of TLS 1.2 have keys of one secret. */
+static void shorten(const SSL *ssl, SSL_SESSION *session)
+{
+	if (SSL_version(ssl) <= TLS1_2_VERSION &&
+	    SSL_SESSION_get_timeout(session) > TLS_ABBREVIATED_S)
+		SSL_SESSION_set_timeout(session, TLS_ABBREVIATED_S);
+}
+
 static int on_new_session(SSL *ssl, SSL_SESSION *session)
 {
 	const struct tls_peer *p = tls_peer_of(ssl);
@@ -165,6 +185,8 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 
 	if (!p || !t)
 		return 0;
+	if (SSL_is_server(ssl) ? p->verify == TLS_VERIFY_PEER : p->abbreviates)
+		shorten(ssl, session);
 	if (SSL_is_server(ssl)) {
 		bytes = SSL_SESSION_get_id(session, &n);
 		if (p->verify == TLS_VERIFY_PEER && verified)

@@ -492,8 +492,9 @@ void tls_resume(SSL *ssl, const char *name, const char *server_name, const struc
 	if (!t || !p || p->session_key)
 		return;
 	/* None of them has a blank. */
-	n = snprintf(key, sizeof(key), "%s %s %s %d", name ? name : "",
-		     server_name ? server_name : "", addr_str(to, where), (int)p->verify);
+	n = snprintf(key, sizeof(key), "%s %s %s %d %d", name ? name : "",
+		     server_name ? server_name : "", addr_str(to, where), (int)p->verify,
+		     p->abbreviates);
 	if (n < 0 || (size_t)n >= sizeof(key))
 		return;
 	/* Without memory it is a full handshake. */
@@ -504,6 +505,16 @@ void tls_resume(SSL *ssl, const char *name, const char *server_name, const struc
 		SSL_set_session(ssl, session);
 	SSL_SESSION_free(session);
 	ERR_clear_error();
+}
+
+void tls_abbreviate(SSL *ssl)
+{
+	struct tls_peer *p = tls_peer_of(ssl);
+
+	if (!p || SSL_get_min_proto_version(ssl) > TLS1_2_VERSION)
+		return;
+	if (SSL_set_max_proto_version(ssl, TLS1_2_VERSION) == 1)
+		p->abbreviates = true;
 }
 
 bool tls_own_has_xmpp_domain(struct tls_store *t, const char *name, const char *domain)

@@ -64,13 +64,6 @@ static const char *sni_of(const struct im_peer *p, const char *domain)
 	return domain ? domain : own_name(p);
 }
 
-static int also_own_name(struct im_peer *p, struct stream *s)
-{
-	SSL *ssl = stream_ssl(s);
-
-	return !ssl || !own_name(p) ? 0 : tls_also_accept(ssl, own_name(p));
-}
-
 static void say_tls(const struct im_peer *p, const char *domain, struct stream_connect *c)
 {
 	const struct im_server_conf *conf = p->pub.conf;
@@ -79,6 +72,9 @@ static void say_tls(const struct im_peer *p, const char *domain, struct stream_c
 	c->tls_public = !c->tls;
 	c->verify = conf->verify;
 	c->server_name = sni_of(p, domain);
+	c->also_name = own_name(p);
+	/* A sign-in is a connection; a full handshake with the server is the dearest part of it. */
+	c->resume = true;
 	c->alpn = ALPN_CLIENT;
 }
 
@@ -90,7 +86,6 @@ struct stream *im_peer_dial(struct im_peer *p, enum im_use use, const struct add
 	struct stream_connect c = { .timeout_ms = timeout_ms, .keepalive = true };
 	bool for_clients = use == IM_CHAT && p->pub.port != im_server_port(conf, IM_FEDERATION);
 	uint8_t proxy[IM_PROXY_BYTES];
-	struct stream *s;
 
 	*error = -ENOENT;
 	if (p->n_addrs == 0)
@@ -101,13 +96,7 @@ struct stream *im_peer_dial(struct im_peer *p, enum im_use use, const struct add
 					    im_proxy_header(proxy, client, &c.to) };
 	if (domain && use == IM_CHAT && conf->tls == XMPP_INNER_DIRECT)
 		say_tls(p, domain, &c);
-	s = stream_connect(p->owner->env, &c, h, arg, error);
-	if (s && also_own_name(p, s) < 0) {
-		stream_abort(s);
-		*error = -ENOMEM;
-		return NULL;
-	}
-	return s;
+	return stream_connect(p->owner->env, &c, h, arg, error);
 }
 
 struct stream *im_servers_connect(struct im_servers *s, const struct im_node *node, enum im_use use,
@@ -127,7 +116,6 @@ int im_servers_start_tls(struct im_servers *s, const struct im_node *node, const
 	struct im_peer *p = im_peer_get(s, node);
 	struct stream_connect c = { 0 };
 	struct stream_tls t;
-	int err;
 
 	if (!p)
 		return -EINVAL;
@@ -135,8 +123,9 @@ int im_servers_start_tls(struct im_servers *s, const struct im_node *node, const
 	t = (struct stream_tls){ .tls = c.tls,
 				 .tls_public = c.tls_public,
 				 .server_name = c.server_name,
+				 .also_name = c.also_name,
 				 .verify = c.verify,
+				 .resume = c.resume,
 				 .timeout_ms = IM_CONNECT_MS };
-	err = stream_start_tls(s->env, stream, &t);
-	return err < 0 ? err : also_own_name(p, stream);
+	return stream_start_tls(s->env, stream, &t);
 }

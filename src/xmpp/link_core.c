@@ -277,6 +277,7 @@ static struct stream *connect_to(struct core_peer *p, const struct stream_handle
 		.server_name = p->host,
 		.verify = true,
 		.resume = true,
+		.abbreviate = true,
 		.keepalive = true,
 	};
 

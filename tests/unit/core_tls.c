@@ -13,6 +13,8 @@
 #include "core/alarm.h"
 #include "core/log.h"
 #include "core/tls_name.h"
+#include "core/tls_peer.h"
+#include "core/tls_session.h"
 #include "support/alloc_fail.h"
 #include "support/cert.h"
 
@@ -809,6 +811,69 @@ static void sessions_are_good_for_their_names(void **state)
 	}
 }
 
+/* The second of two connections. */
+static void abbreviated(struct fixture *f, int version)
+{
+	struct addr to = { 0 };
+	const char *why;
+
+	assert_true(addr_parse_ip(SLICE("192.0.2.1"), 7400, &to));
+	for (int i = 0; i < 2; i++) {
+		struct talk t = { 0 };
+		SSL_SESSION *session;
+
+		t.client = tls_connect_new(f->client, "x", EDGE, TLS_VERIFY_PEER, &why);
+		t.server = tls_accept_new(f->server, "x", TLS_VERIFY_PEER, &why);
+		tls_abbreviate(t.client);
+		tls_resume(t.client, "x", EDGE, &to);
+		shake(&t);
+		assert_true(t.client_done && t.server_done);
+		assert_int_equal(SSL_version(t.client), version);
+		assert_int_equal(SSL_session_reused(t.server), i == 1);
+		/* RFC 7627: else the secret of one session could be made that of another. */
+		if (version == TLS1_2_VERSION)
+			assert_int_equal(SSL_get_extms_support(t.server), 1);
+		session = SSL_get_session(t.server);
+		assert_int_equal(SSL_SESSION_get_timeout(session) <= TLS_ABBREVIATED_S,
+				 version == TLS1_2_VERSION);
+		assert_true(tls_peer_has_name(t.server, CLIENT));
+		talk_end(&t);
+	}
+}
+
+static void sessions_are_resumed_in_short(void **state)
+{
+	struct fixture *f = *state;
+
+	abbreviated(f, TLS1_2_VERSION);
+	/* New contexts, new sessions; and what the administrator demands. */
+	assert_int_equal(load(f, f->client, "core", "ca.pem", "1.3"), 0);
+	abbreviated(f, TLS1_3_VERSION);
+}
+
+/* A session of TLS 1.2 is not kept longer than it may be used, whichever side keeps it. */
+static void short_sessions_are_short(void **state)
+{
+	struct fixture *f = *state;
+	struct addr to = { 0 };
+	const char *why, *where = "x " EDGE " 192.0.2.1:7400 1 1";
+	struct talk t = { 0 };
+	SSL_SESSION *kept;
+
+	assert_true(addr_parse_ip(SLICE("192.0.2.1"), 7400, &to));
+	t.client = tls_connect_new(f->client, "x", EDGE, TLS_VERIFY_PEER, &why);
+	t.server = tls_accept_new(f->server, "x", TLS_VERIFY_PEER, &why);
+	tls_abbreviate(t.client);
+	tls_resume(t.client, "x", EDGE, &to);
+	shake(&t);
+	assert_string_equal(tls_peer_of(t.client)->session_key, where);
+	kept = tls_sessions_get(tls_sessions_of(t.client), where);
+	assert_non_null(kept);
+	assert_true(SSL_SESSION_get_timeout(kept) <= TLS_ABBREVIATED_S);
+	SSL_SESSION_free(kept);
+	talk_end(&t);
+}
+
 static void sessions_do_not_outlive_the_certificate(void **state)
 {
 	struct fixture *f = *state;
@@ -1211,6 +1276,8 @@ int main(void)
 		TLS_TEST(what_does_not_exist_is_said),
 		TLS_TEST(sessions_prove_what_was_proved_for_them),
 		TLS_TEST(sessions_are_good_for_their_names),
+		TLS_TEST(sessions_are_resumed_in_short),
+		TLS_TEST(short_sessions_are_short),
 		TLS_TEST(sessions_do_not_outlive_the_certificate),
 		TLS_TEST(who_was_not_believed_gets_no_ticket),
 		TLS_TEST(who_is_only_asked_is_told_about),
