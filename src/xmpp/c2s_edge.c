@@ -64,8 +64,10 @@ static const struct xmpp_stream_handler farewell_handler = {
 
 static void uncount(struct c2s *c)
 {
-	if (c->is_counted)
+	if (c->is_counted) {
 		c->edge->stats.n_unauthenticated--;
+		net_limits_leave(c->edge->strangers, &c->conn.remote);
+	}
 	c->is_counted = false;
 	timer_stop(loop_timers(c->edge->env->loop), &c->auth);
 }
@@ -312,6 +314,10 @@ static const struct refusal too_many = { XMPP_RESOURCE_CONSTRAINT,
 					 "xmpp.c2s.too-many-unauthenticated",
 					 "[xmpp] max-unauthenticated",
 					 "too many clients are signing in" };
+static const struct refusal too_many_here = { XMPP_RESOURCE_CONSTRAINT,
+					      "xmpp.c2s.too-many-unauthenticated",
+					      "[xmpp] max-unauthenticated-per-source",
+					      "too many clients of this address are signing in" };
 static const struct refusal no_room = { XMPP_RESOURCE_CONSTRAINT, "xmpp.c2s.no-room", NULL,
 					"no room for another stream" };
 
@@ -334,28 +340,41 @@ static struct c2s *c2s_new(struct c2s_edge *edge, struct stream *s)
 	return c;
 }
 
+/* NULL: it may come in, and counts. */
+static const struct refusal *enter(struct c2s_edge *edge, const struct addr *from)
+{
+	enum net_verdict v;
+
+	if (edge->draining)
+		return &draining;
+	v = net_limits_enter(edge->strangers, from, loop_now_ms(edge->env->loop));
+	if (v == NET_OK)
+		return NULL;
+	return v == NET_OVER_SOURCE ? &too_many_here : &too_many;
+}
+
 void c2s_edge_accept(struct c2s_edge *edge, struct stream *s)
 {
+	const struct refusal *refusal = enter(edge, &s->remote);
 	struct xmpp_stream_conf conf;
+	struct addr from = s->remote;
 	struct c2s *c;
 
 	edge->stats.n_total++;
-	if (edge->draining) {
-		turn_away(edge, s, &draining);
-		return;
-	}
-	if (edge->stats.n_unauthenticated >= edge->conf.max_unauthenticated) {
-		turn_away(edge, s, &too_many);
+	if (refusal) {
+		turn_away(edge, s, refusal);
 		return;
 	}
 	c = c2s_new(edge, s);
 	if (!c) {
+		net_limits_leave(edge->strangers, &from);
 		turn_away(edge, s, &no_room);
 		return;
 	}
 	c2s_stream_conf(edge, true, false, &conf);
 	c->client = xmpp_stream_new(&conf, s, &c2s_client_handler, c);
 	if (!c->client) {
+		net_limits_leave(edge->strangers, &from);
 		conn_end(edge->env->conns, &c->conn, "out of memory");
 		free(c);
 		return;
@@ -372,15 +391,20 @@ void c2s_edge_accept(struct c2s_edge *edge, struct stream *s)
 struct c2s_edge *c2s_edge_new(struct env *env, const struct c2s_edge_ops *ops, void *arg)
 {
 	struct c2s_edge *edge = calloc(1, sizeof(*edge));
+	uint8_t seed[16];
 
 	if (!edge)
 		return NULL;
+	net_random(seed, sizeof(seed));
 	edge->env = env;
 	edge->ops = ops;
 	edge->arg = arg;
 	list_init(&edge->streams);
 	edge->pool = xml_pool_new();
-	if (!edge->pool) {
+	edge->strangers = net_limits_new(seed);
+	if (!edge->pool || !edge->strangers) {
+		xml_pool_free(edge->pool);
+		net_limits_free(edge->strangers);
 		free(edge);
 		return NULL;
 	}
@@ -398,14 +422,18 @@ void c2s_edge_free(struct c2s_edge *edge)
 		c2s_free(c);
 	}
 	xml_pool_free(edge->pool);
+	net_limits_free(edge->strangers);
 	free(edge);
 }
 
 void c2s_edge_configure(struct c2s_edge *edge, const struct xmpp_conf *conf)
 {
+	struct net_limits_conf limits = { .max_total = conf->max_unauthenticated,
+					  .max_per_source = conf->max_unauthenticated_source };
 	struct xmpp_stream_conf sc;
 
 	edge->conf = *conf;
+	net_limits_configure(edge->strangers, &limits);
 	LIST_FOREACH (node, &edge->streams) {
 		struct c2s *c = CONTAINER_OF(node, struct c2s, node);
 

@@ -40,6 +40,7 @@ struct c2s_edge {
 	struct xml_pool *pool;
 	struct xmpp_conf conf; /* numbers only: its texts are the snapshot's */
 	struct list streams;
+	struct net_limits *strangers; /* who has not signed in */
 	struct c2s_edge_stats stats;
 	bool draining;
 };

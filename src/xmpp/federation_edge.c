@@ -582,6 +582,7 @@ static void configure_engine(struct federation_edge *f)
 		.max_verify_source = MAX_VERIFY_SOURCE,
 		.max_verify = MAX_S2S / 4,
 		.max_unauthenticated = x->max_unauthenticated,
+		.max_unauthenticated_source = x->max_unauthenticated_source,
 		.bidi = c->bidi,
 		.stream = { .timers = loop_timers(f->env->loop),
 			    .pool = f->pool,

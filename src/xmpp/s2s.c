@@ -439,6 +439,11 @@ void s2s_accept(struct s2s *s, struct stream *socket)
 			  "too many streams of servers that have not proved who they are");
 		return;
 	}
+	if (s2s_in_too_many(s, &socket->remote)) {
+		turn_away(s, socket, "max-unauthenticated-per-source",
+			  "too many streams of this address have not proved who they are");
+		return;
+	}
 	st = s2s_stream_new(s, S2S_IN);
 	if (!st) {
 		stream_abort(socket);

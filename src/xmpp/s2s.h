@@ -90,8 +90,8 @@ struct s2s_conf {
 	 * address (IPv6: /64), and questions about dialback keys at one time, for streams from one
 	 * address and in all. 0: any. */
 	uint32_t max_pairs_source, max_verify_source, max_verify;
-	uint32_t max_unauthenticated;
-	bool bidi; /* XEP-0288 */
+	uint32_t max_unauthenticated, max_unauthenticated_source; /* source, 0: any */
+	bool bidi;						  /* XEP-0288 */
 	struct xmpp_stream_conf stream;
 	struct xml_stream_limits limits; /* authenticated: 256 KiB */
 	const char *zone;		 /* shown in the table: "federation", "inside" */

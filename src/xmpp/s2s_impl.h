@@ -233,6 +233,8 @@ void s2s_in_start(struct s2s_stream *st, struct stream *socket);
 bool s2s_is_stanza(const struct xml_node *e);
 /* May st, an incoming stream, have one more pair, and ask about its key? NULL, or which limit says
  * no (static). */
+/* Would one more stream from there, of nobody who is known yet, be too many? */
+bool s2s_in_too_many(const struct s2s *s, const struct addr *from);
 const char *s2s_in_over_limit(struct s2s_stream *st, bool asks);
 /* A stanza from the other side: checked against the proofs, delivered or refused. */
 void s2s_stanza(struct s2s_stream *st, struct xml_node *e, struct xml_arena *arena);

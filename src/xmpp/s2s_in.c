@@ -297,6 +297,21 @@ static bool is_same_source(const struct addr *a, const struct addr *b)
 	       memcmp(a->ip, b->ip, a->family == ADDR_IP6 ? 8 : sizeof(a->ip)) == 0;
 }
 
+bool s2s_in_too_many(const struct s2s *s, const struct addr *from)
+{
+	size_t most = s->conf.max_unauthenticated_source, n = 0;
+
+	if (most == 0 || s->n_unauthenticated < most)
+		return false;
+	LIST_FOREACH (it, &s->streams) {
+		const struct s2s_stream *o = CONTAINER_OF(it, struct s2s_stream, node);
+
+		n += o->kind == S2S_IN && o->state != S2S_OVER && o->n_proven == 0 &&
+		     is_same_source(&o->conn.remote, from);
+	}
+	return n >= most;
+}
+
 const char *s2s_in_over_limit(struct s2s_stream *st, bool asks)
 {
 	const struct s2s_conf *c = &st->s2s->conf;

@@ -22,7 +22,7 @@ struct xmpp_conf {
 	uint32_t max_streams; /* clients, 20000 */
 	uint32_t max_per_source;
 	uint32_t new_per_second;
-	uint32_t max_unauthenticated;
+	uint32_t max_unauthenticated, max_unauthenticated_source;
 	uint32_t auth_timeout_ms;
 	uint32_t idle_ms;
 	uint32_t stanza_bytes, stanza_bytes_unauthenticated;

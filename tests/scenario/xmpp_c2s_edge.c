@@ -676,6 +676,42 @@ static void who_has_signed_in_has_time(void **state)
 	c2s_rig_fini(&r);
 }
 
+/* Attack: half-open streams; one address cannot take all the room of the others. */
+static void strangers_of_one_address_are_bounded(void **state)
+{
+	struct c2s_rig r;
+	struct xmpp_far extra[4];
+
+	c2s_rig_init(&r);
+	r.conf.max_unauthenticated_source = 3;
+	c2s_edge_configure(r.edge, &r.conf);
+	for (int i = 0; i < 4; i++) {
+		struct stream *s = xmpp_far_init(&extra[i], &r.rig);
+
+		addr_parse(SLICE("198.51.100.8:4711"), 0, &s->remote);
+		c2s_edge_accept(r.edge, s);
+	}
+	xmpp_rig_turn(&r.rig);
+	EXPECT_HEARD(&extra[3], "<resource-constraint");
+	assert_int_equal(traced(&r, "xmpp.c2s.too-many-unauthenticated"), 1);
+	assert_int_equal(c2s_edge_count(r.edge), 3);
+	c2s_rig_connect(&r, false); /* another one */
+	EXPECT_SILENCE(&r.client);
+	assert_int_equal(c2s_edge_count(r.edge), 4);
+	c2s_rig_disconnect(&r);
+	/* Who has signed in, or is gone, counts no more. */
+	for (int i = 0; i < 4; i++)
+		xmpp_far_fini(&extra[i], &r.rig);
+	xmpp_rig_turn(&r.rig);
+	for (int i = 0; i < 5; i++) {
+		to_relay(&r);
+		assert_int_equal(c2s_edge_stats(r.edge).n_unauthenticated, 0);
+		c2s_rig_disconnect(&r);
+	}
+	assert_int_equal(traced(&r, "xmpp.c2s.too-many-unauthenticated"), 1);
+	c2s_rig_fini(&r);
+}
+
 /* Attack: half-open streams; the bound is one for all, and it is given back. */
 static void strangers_are_bounded(void **state)
 {
@@ -1074,6 +1110,7 @@ int main(void)
 		cmocka_unit_test(the_time_to_sign_in_is_bounded),
 		cmocka_unit_test(who_has_signed_in_has_time),
 		cmocka_unit_test(strangers_are_bounded),
+		cmocka_unit_test(strangers_of_one_address_are_bounded),
 		cmocka_unit_test(no_link_is_told),
 		cmocka_unit_test(a_client_that_leaves_while_waiting_takes_nothing),
 		cmocka_unit_test(a_client_that_leaves_before_the_answer_gives_the_link_back),

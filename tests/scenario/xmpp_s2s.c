@@ -705,6 +705,26 @@ static void limit_of_streams(void **state)
 	assert_int_equal(s2s_probe(t->a->s2s, A, B), -ENOBUFS);
 }
 
+/* One address alone does not take them all. */
+static void limit_of_streams_of_one_address(void **state)
+{
+	struct two *t = *state;
+
+	t->a->conf.max_unauthenticated_source = 2;
+	s2s_configure(t->a->s2s, &t->a->conf);
+	for (int i = 0; i < 4; i++) {
+		struct s2s_link *l = s2s_world_join(t->w, t->b, t->a);
+
+		s2s_script_take(t->b, l->end[0]);
+		if (i == 3)
+			addr_parse_ip(SLICE("192.0.2.9"), 4711, &l->end[1]->remote);
+		s2s_accept(t->a->s2s, l->end[1]);
+		s2s_world_settle(t->w);
+		assert_int_equal(s2s_count(t->a->s2s), i < 2 ? i + 1 : i);
+	}
+	assert_int_equal(n_traced(t, "xmpp.s2s.limit"), 1);
+}
+
 /* --- scripts: what others may send --- */
 
 #define HEADER                                                       \
@@ -1957,6 +1977,7 @@ int main(void)
 		WITH(recheck_wants_more),
 		WITH(drain_and_free),
 		WITH_SCRIPT(limit_of_streams),
+		WITH_SCRIPT(limit_of_streams_of_one_address),
 		WITH_SCRIPT(in_features),
 		WITH_SCRIPT(B20_plain_is_refused),
 		WITH_SCRIPT(host_unknown),

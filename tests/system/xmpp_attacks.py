@@ -26,7 +26,7 @@ END = b"</stream:stream>"
 
 class Stage(XmppCast):
     def __init__(self, lab):
-        super().__init__(lab, servers=("double",), edge_xmpp="max-unauthenticated = 1000")
+        super().__init__(lab, servers=("double",), edge_xmpp="max-unauthenticated = 1000\nmax-unauthenticated-per-source = 0")
         self.n_attacks = 0
 
     def signed_in(self, **how):
