@@ -140,10 +140,13 @@ static void add_name(struct buf *out, const char *name)
 /* The prefix that is bound all over the stream; NULL: the default namespace is to be used. */
 static const char *bound_prefix(const struct printer *p, const char *ns)
 {
-	if (strcmp(ns, XMPP_STREAMS) == 0)
-		return "stream:";
 	if (p->db && strcmp(ns, XMPP_DIALBACK) == 0)
 		return "db:";
+	/* The two others are URLs; what stanzas are made of mostly is not. */
+	if (ns[0] != 'h')
+		return NULL;
+	if (strcmp(ns, XMPP_STREAMS) == 0)
+		return "stream:";
 	return strcmp(ns, XML_NS) == 0 ? "xml:" : NULL;
 }
 
@@ -172,7 +175,7 @@ static void print_attr(struct printer *p, const struct xml_node *e, const struct
 	unsigned nr = 0;
 
 	buf_add_char(p->out, ' ');
-	if (strcmp(a->ns, XML_NS) == 0) {
+	if (a->ns[0] && strcmp(a->ns, XML_NS) == 0) {
 		buf_add_str(p->out, "xml:");
 	} else if (a->ns[0]) {
 		/* Numbered by the first attribute of that namespace. */
@@ -200,7 +203,9 @@ static void print_open(struct printer *p, const struct xml_node *root, const str
 	if (prefix)
 		buf_add_str(p->out, prefix);
 	add_name(p->out, e->name);
-	if (!prefix && strcmp(default_around(p, root, e), e->ns) != 0) {
+	/* Readers give an element the very text of its parent's namespace. */
+	if (!prefix && (e == root || e->ns != e->parent->ns) &&
+	    strcmp(default_around(p, root, e), e->ns) != 0) {
 		buf_add_str(p->out, " xmlns");
 		add_declaration(p->out, e->ns);
 	}
