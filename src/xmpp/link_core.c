@@ -4,7 +4,8 @@
  * A peer is dialled while its tunnel is up. As many connections as are missing are dialled at once;
  * when one fails, the next try waits a random time of 0 to 0.2 s, doubled up to 30 s, until one has
  * stood for a while or was taken. Connections that E takes as soon as they come show that more wait
- * there: for some seconds more are kept.
+ * there: for some seconds more are kept. What comes back from parked streams and is more than that
+ * closes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -157,10 +158,10 @@ static void on_gone(struct link_conn *c, const char *why)
 		p->n_idle--;
 	else
 		p->n_dialling--;
-	/* Closed here: drained, or settings that are no more. */
+	/* Closed here: drained, not needed, or settings that are no more. */
 	if (c->why)
 		return;
-	if (state == LINK_CONNECTING || early)
+	if (state == LINK_CONNECTING || (early && !c->was_taken))
 		failed(p, why);
 	fill(p);
 }
@@ -171,6 +172,7 @@ static void become_taken(struct link_conn *c, const struct preface *preface)
 	struct link_core *l = p->link;
 	size_t most = (size_t)BOOST_TIMES * l->n_keep;
 
+	timer_stop(timers(l), &c->timer);
 	link_conn_set_state(c, LINK_TAKEN);
 	link_conn_label(c, preface);
 	list_del(&c->node);
@@ -184,12 +186,29 @@ static void become_taken(struct link_conn *c, const struct preface *preface)
 		timer_start(timers(l), &p->calm, BOOST_MS);
 }
 
+/* The oldest of those that are too many: E takes the newest. An E that takes no new ones keeps what
+ * there is. */
+static void trim(struct core_peer *p)
+{
+	size_t want = p->link->n_keep + p->boost;
+
+	LIST_FOREACH_SAFE (it, &p->conns) {
+		struct link_conn *c = CONTAINER_OF(it, struct link_conn, node);
+
+		if (p->n_idle <= want || !may_dial(p))
+			return;
+		if (c->state == LINK_IDLE)
+			link_conn_close(c, "not needed any more");
+	}
+}
+
 /* Everything is known again in a while. */
 static void on_calm(void *arg)
 {
 	struct core_peer *p = arg;
 
 	p->boost /= 2;
+	trim(p);
 	if (p->boost > 0)
 		timer_start(timers(p->link), &p->calm, BOOST_MS);
 }
@@ -206,6 +225,8 @@ static void give(struct link_conn *c, const struct preface *preface)
 	stream_set_handler(s, NULL, NULL);
 	if (preface->kind == PREFACE_C2S)
 		l->handler->c2s(l->arg, p->id, preface, s);
+	else if (preface->kind == PREFACE_RESUME)
+		l->handler->resume(l->arg, p->id, preface, s);
 	else
 		l->handler->s2s(l->arg, p->id, preface, s);
 	/* What came behind the preface. */
@@ -225,6 +246,12 @@ static void refuse(struct link_conn *c, const char *why)
 	fill(p);
 }
 
+/* What E may say to an idle connection. */
+static bool takes(enum preface_kind kind)
+{
+	return kind == PREFACE_C2S || kind == PREFACE_S2S || kind == PREFACE_RESUME;
+}
+
 static void on_readable(void *arg)
 {
 	struct link_conn *c = arg;
@@ -234,8 +261,8 @@ static void on_readable(void *arg)
 
 	if (used < 0)
 		refuse(c, why);
-	else if (used > 0 && p.kind == PREFACE_IDLE)
-		refuse(c, "E said what only C says");
+	else if (used > 0 && !takes(p.kind))
+		refuse(c, "E said what has no place on an idle connection");
 	else if (used > 0)
 		give(c, &p);
 	else if (stream_eof(c->stream))
@@ -261,6 +288,37 @@ static void on_closed(void *arg, enum stream_end end, const char *why)
 static const struct stream_handler stream_handler = { .opened = on_opened,
 						      .readable = on_readable,
 						      .closed = on_closed };
+
+static void on_unsent(void *arg)
+{
+	struct link_conn *c = arg;
+
+	if (evbuffer_get_length(stream_out(c->stream)) > 0)
+		link_conn_close(c, "E does not take the last words of a stream");
+}
+
+void link_core_give_back(struct link_core *l, struct stream *s)
+{
+	struct link_conn *c = link_conn_of(s);
+	struct core_peer *p = c->peer;
+
+	p->n_taken--;
+	p->n_idle++;
+	c->was_taken = true;
+	link_conn_set_state(c, LINK_IDLE);
+	list_del(&c->node);
+	list_add_tail(&p->conns, &c->node);
+	stream_set_handler(s, &stream_handler, c);
+	timer_init(&c->timer, on_unsent, c);
+	timer_start(timers(l), &c->timer, LINK_HANDSHAKE_MS);
+	if (stream_eof(s))
+		link_conn_close(c, "closed by E");
+	else if (l->draining || !l->on || !p->wanted)
+		link_conn_close(c, "not wanted any more");
+	else
+		trim(p);
+	fill(p);
+}
 
 /* --- dialling --- */
 

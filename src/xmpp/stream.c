@@ -3,6 +3,8 @@
  * and looks again when it fires, so that traffic moves no timer and a sleeping stream has one
  * wakeup an idle time.
  *
+ *   OPEN --xmpp_leave--> parked: OPEN, or ENDING after xmpp_end() and xmpp_fail(), without a socket
+ *   parked --xmpp_attach--> OPEN, ENDING; after xmpp_fail() CLOSED; --out of memory--> CLOSED
  *   OPEN --xmpp_end--> ENDING [xmpp_end]
  *   ENDING --peer's end--> CLOSED [on_end]; --5 s--> CLOSED [tick]
  *   any --xmpp_fail, xmpp_cut--> CLOSED [leave_socket]; --limits, peer gone--> CLOSED [over]
@@ -27,13 +29,13 @@
 enum xmpp_state { XMPP_OPEN, XMPP_ENDING, XMPP_CLOSED };
 
 struct xmpp_stream {
-	struct stream *s; /* NULL: CLOSED */
+	struct stream *s; /* NULL: CLOSED, or parked */
 	const struct xmpp_stream_handler *handler;
 	void *arg;
 	struct xml_stream *xml;
 	struct timerq *timers;
 	struct timer timer;
-	struct buf print;
+	struct buf print; /* parked: all that waits */
 	const char *content;
 	uint32_t rate_bytes, burst_bytes, idle_ms, send_timeout_ms, sleep_ms;
 	uint32_t n_inside; /* calls of ours on the stack */
@@ -58,6 +60,12 @@ struct xmpp_stream {
 	bool tls_waiting;
 	bool asleep;
 	bool gone; /* s is closed, but its input may be read yet */
+	bool parked;
+	bool asked; /* for a socket, or about to be: `ask` */
+	bool ask;
+	bool told_full; /* while parked: `writable` is owed */
+	bool has_room;	/* and due */
+	bool last;	/* xmpp_fail() while parked */
 };
 
 _Static_assert(sizeof(struct xmpp_stream) <= 400, "idle streams must be small");
@@ -92,7 +100,9 @@ static int64_t next_ms(const struct xmpp_stream *x)
 {
 	int64_t at = NEVER;
 
-	if (x->look || x->broken || (x->state == XMPP_ENDING && x->peer_ended))
+	if (x->parked)
+		return x->ask || x->broken ? now_ms(x) : NEVER;
+	if (x->look || x->has_room || x->broken || (x->state == XMPP_ENDING && x->peer_ended))
 		return now_ms(x);
 	if (x->state == XMPP_ENDING)
 		at = x->end_by_ms;
@@ -128,6 +138,7 @@ static struct stream *leave_socket(struct xmpp_stream *x)
 	struct stream *s = x->s;
 
 	x->s = NULL;
+	x->parked = false;
 	x->state = XMPP_CLOSED;
 	timer_stop(x->timers, &x->timer);
 	xml_stream_pause(x->xml);
@@ -172,11 +183,33 @@ static uint64_t n_taken(const struct xmpp_stream *x)
 	return x->stats.out_bytes - evbuffer_get_length(stream_out(x->s));
 }
 
+/* Parked: what stands in x->print stays there until there is a socket. */
+static bool wait_for_socket(struct xmpp_stream *x)
+{
+	if (x->print.failed)
+		x->broken = true;
+	else if (!x->asked)
+		x->ask = x->asked = true;
+	wake(x);
+	return !x->broken;
+}
+
+/* Room to print in. */
+static struct buf *begin(struct xmpp_stream *x)
+{
+	if (!x->parked)
+		buf_reset(&x->print);
+	return &x->print;
+}
+
 /* What stands in x->print goes out. False: nothing of it did. */
 static bool queue(struct xmpp_stream *x)
 {
-	bool good = !x->print.failed && evbuffer_add(stream_out(x->s), x->print.p, x->print.n) == 0;
+	bool good;
 
+	if (x->parked)
+		return wait_for_socket(x);
+	good = !x->print.failed && evbuffer_add(stream_out(x->s), x->print.p, x->print.n) == 0;
 	if (good) {
 		x->stats.out_bytes += x->print.n;
 		stream_flush(x->s);
@@ -207,8 +240,7 @@ void xmpp_send_header(struct xmpp_stream *x, const struct xmpp_header *h)
 		return;
 	if (!mine.content)
 		mine.content = x->content;
-	buf_reset(&x->print);
-	xmpp_print_header(&x->print, &mine);
+	xmpp_print_header(begin(x), &mine);
 	x->dialback = mine.dialback;
 	x->header_sent = queue(x);
 }
@@ -217,23 +249,26 @@ void xmpp_send(struct xmpp_stream *x, const struct xml_node *e)
 {
 	if (!can_send(x))
 		return;
-	buf_reset(&x->print);
-	xml_node_print(e, x->content, x->dialback, &x->print);
+	xml_node_print(e, x->content, x->dialback, begin(x));
 	if (queue(x))
 		x->stats.n_out++;
 }
 
 void xmpp_send_space(struct xmpp_stream *x)
 {
-	if (!can_send(x) || evbuffer_get_length(stream_out(x->s)) > 0)
+	/* Whoever is parked is kept alive by his own box. */
+	if (!can_send(x) || x->parked || evbuffer_get_length(stream_out(x->s)) > 0)
 		return;
-	buf_reset(&x->print);
-	buf_add_char(&x->print, ' ');
+	buf_add_char(begin(x), ' ');
 	queue(x);
 }
 
 bool xmpp_is_full(struct xmpp_stream *x)
 {
+	if (x->parked) {
+		x->told_full = x->print.n >= STREAM_HIGH_BYTES;
+		return x->told_full;
+	}
 	return x->s && !x->gone && stream_is_full(x->s);
 }
 
@@ -309,6 +344,8 @@ static void read_on(struct xmpp_stream *x)
 			r = -EBADMSG;
 	}
 	x->reading = false;
+	if (x->parked)
+		xml_stream_sleep(x->xml); /* not before the frame is used up */
 	if (r < 0 && x->s && !x->freed)
 		refuse_xml(x);
 	else if (is_over(x))
@@ -422,11 +459,21 @@ static void on_end(void *arg)
 		xmpp_end(x);
 }
 
+static int on_frame(void *arg, struct slice bytes)
+{
+	struct xmpp_stream *x = arg;
+
+	if (!x->s || x->freed || !x->handler->frame)
+		return -EBADMSG;
+	return x->handler->frame(x->arg, bytes);
+}
+
 static const struct xml_stream_events xml_events = {
 	.header = on_header,
 	.element = on_element,
 	.space = on_space,
 	.end = on_end,
+	.frame = on_frame,
 };
 
 /* --- what the socket reports --- */
@@ -522,12 +569,26 @@ static void maybe_sleep(struct xmpp_stream *x)
 	x->asleep = true;
 }
 
+static void tick_parked(struct xmpp_stream *x)
+{
+	if (x->broken) {
+		leave_socket(x);
+		over(x, XMPP_END_CUT, XMPP_RESOURCE_CONSTRAINT, "out of memory");
+	} else if (x->ask) {
+		x->ask = false;
+		if (x->handler->wanted)
+			x->handler->wanted(x->arg);
+	}
+}
+
 static void tick(void *arg)
 {
 	struct xmpp_stream *x = arg;
 
 	enter(x);
-	if (x->broken) {
+	if (x->parked) {
+		tick_parked(x);
+	} else if (x->broken) {
 		refuse(x, XMPP_INTERNAL_SERVER_ERROR, "out of memory");
 	} else if (x->state == XMPP_ENDING && x->peer_ended) {
 		finished(x);
@@ -545,6 +606,10 @@ static void tick(void *arg)
 			x->look = true;
 		}
 		maybe_sleep(x);
+	}
+	if (x->has_room && x->s && !x->freed) {
+		x->has_room = false;
+		on_writable(x);
 	}
 	if (x->look && x->s && !x->freed) {
 		x->look = false;
@@ -626,6 +691,78 @@ struct stream *xmpp_socket(const struct xmpp_stream *x)
 	return x->gone ? NULL : x->s;
 }
 
+/* --- parking --- */
+
+bool xmpp_is_at_rest(const struct xmpp_stream *x)
+{
+	return x->s && x->state == XMPP_OPEN && !x->gone && !x->broken && !x->peer_ended &&
+	       x->n_pauses == 0 && x->s->state == STREAM_OPEN && !stream_eof(x->s) &&
+	       evbuffer_get_length(stream_in(x->s)) == 0 &&
+	       evbuffer_get_length(stream_out(x->s)) == 0 && xml_stream_pending(x->xml) == 0;
+}
+
+bool xmpp_send_frame(struct xmpp_stream *x, struct slice frame)
+{
+	if (!can_send(x) || x->parked || evbuffer_add(stream_out(x->s), frame.p, frame.n) < 0)
+		return false;
+	x->stats.out_bytes += frame.n;
+	stream_flush(x->s);
+	return true;
+}
+
+bool xmpp_leave(struct xmpp_stream *x, struct stream **s)
+{
+	if (!x->s || x->state != XMPP_OPEN || x->broken || evbuffer_get_length(stream_in(x->s)) > 0)
+		return false;
+	*s = x->gone ? NULL : x->s;
+	if (*s)
+		stream_set_handler(*s, NULL, NULL);
+	x->s = NULL;
+	x->gone = x->look = x->asked = false;
+	x->parked = true;
+	x->send_look_ms = x->shaped_until_ms = 0;
+	timer_stop(x->timers, &x->timer);
+	buf_fini(&x->print);
+	x->asleep = true;
+	return true;
+}
+
+void xmpp_attach(struct xmpp_stream *x, struct stream *s)
+{
+	bool was_full = x->told_full;
+
+	if (!x->parked) {
+		stream_close(s);
+		return;
+	}
+	x->s = s;
+	x->parked = x->asked = x->ask = x->told_full = false;
+	x->quiet_since_ms = now_ms(x);
+	x->end_by_ms = now_ms(x) + XMPP_END_WAIT_MS;
+	stream_set_handler(s, &socket_handler, x);
+	if (x->print.n > 0)
+		queue(x);
+	if (x->last) {
+		stream_close(leave_socket(x));
+		return;
+	}
+	x->has_room = was_full && !stream_is_full(s);
+	x->look = evbuffer_get_length(stream_in(s)) > 0 || stream_eof(s);
+	wake(x);
+}
+
+bool xmpp_is_parked(const struct xmpp_stream *x)
+{
+	return x->parked;
+}
+
+bool xmpp_has_waiting(const struct xmpp_stream *x)
+{
+	return x->parked && (x->print.n > 0 || x->last);
+}
+
+/* --- ending --- */
+
 /* The error needs a stream around it (RFC 6120 section 4.9.1.2). */
 static void send_some_header(struct xmpp_stream *x, const struct xmpp_header *h)
 {
@@ -658,8 +795,7 @@ void xmpp_fail(struct xmpp_stream *x, enum xmpp_condition c, const char *text,
 	if (!x->header_sent && !x->tls_waiting)
 		send_some_header(x, h);
 	if (x->header_sent && can_send(x)) {
-		buf_reset(&x->print);
-		xmpp_print_stream_error(&x->print, c, text);
+		xmpp_print_stream_error(begin(x), c, text);
 		if (x->print.failed) {
 			/* Text from the wire that was cut inside a character. */
 			buf_reset(&x->print);
@@ -667,7 +803,11 @@ void xmpp_fail(struct xmpp_stream *x, enum xmpp_condition c, const char *text,
 		}
 		queue(x);
 	}
-	stream_close(leave_socket(x));
+	x->last = x->parked;
+	if (x->parked)
+		x->state = XMPP_ENDING;
+	else
+		stream_close(leave_socket(x));
 	leave(x);
 }
 
@@ -676,8 +816,7 @@ void xmpp_end(struct xmpp_stream *x)
 	if (x->state != XMPP_OPEN)
 		return;
 	if (x->header_sent && can_send(x)) {
-		buf_reset(&x->print);
-		buf_add_str(&x->print, "</stream:stream>");
+		buf_add_str(begin(x), "</stream:stream>");
 		queue(x);
 	}
 	x->state = XMPP_ENDING;
