@@ -50,6 +50,7 @@ static inline void c2s_rig_give(struct c2s_rig *r)
 		stream_close(r->back);
 		stream_close(r->link.s);
 		buf_fini(&r->link.in);
+		r->link = (struct xmpp_far){ 0 };
 		r->back = NULL;
 	}
 	if (r->no_link) {
