@@ -35,7 +35,9 @@ struct c2s_core_ops {
 	/* A server offers channel binding, which cannot work through us (B05), or does not: for the
 	 * alarm. Told at every sign-in. */
 	void (*binding)(void *arg, const struct im_node *node, bool offered);
-	/* The stream on it is parked; its last word is in the output. */
+	/* A stream parks: is its connection wanted idle? */
+	bool (*keeps)(void *arg, struct stream *s);
+	/* Then it is idle again; the stream's last word is in the output. */
 	void (*give_back)(void *arg, struct stream *s);
 	/* Asks that E to resume the stream that it named so. As tunnel_ops.call. */
 	uint64_t (*resume)(void *arg, tunnel_peer to, uint64_t stream, tunnel_done done, void *ctx,

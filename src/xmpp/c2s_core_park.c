@@ -50,9 +50,9 @@ void core_forget_parked(struct core_stream *s)
 
 /* --- parking --- */
 
-static bool say_parked(struct core_stream *s)
+static bool say_parked(struct core_stream *s, bool keep)
 {
-	struct preface p = { .kind = PREFACE_PARKED };
+	struct preface p = { .kind = PREFACE_PARKED, .keep = keep };
 	struct buf frame;
 	bool good;
 
@@ -67,9 +67,10 @@ static bool say_parked(struct core_stream *s)
 
 static void park(struct core_stream *s, uint64_t their_id)
 {
+	bool keep = s->core->ops->keeps(s->core->arg, xmpp_socket(s->outer));
 	struct stream *socket;
 
-	if (!say_parked(s)) {
+	if (!say_parked(s, keep)) {
 		core_fail(s, XMPP_RESOURCE_CONSTRAINT, "xmpp.core.memory", NULL, "out of memory");
 		return;
 	}
@@ -83,7 +84,10 @@ static void park(struct core_stream *s, uint64_t their_id)
 	s->conn.parent = 0;
 	core_set_state(s, CORE_RELAY);
 	note(s, "xmpp.core.parked");
-	s->core->ops->give_back(s->core->arg, socket);
+	if (keep)
+		s->core->ops->give_back(s->core->arg, socket);
+	else
+		stream_close(socket);
 	/* What was full is empty. */
 	core_relay_outer_room(s);
 }

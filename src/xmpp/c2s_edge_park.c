@@ -126,14 +126,16 @@ static void breach(struct c2s *c, const char *why)
 		c2s_link_lost(c, why);
 }
 
-static void parked(struct c2s *c, uint64_t their_id, struct stream *s)
+static void parked(struct c2s *c, const struct preface *p, struct stream *s)
 {
 	struct c2s_edge *edge = c->edge;
 
 	timer_stop(timers(c), &c->timer);
-	c->their_id = their_id;
+	c->their_id = p->stream;
 	edge->stats.n_parked++;
-	if (s)
+	if (!p->keep)
+		stream_close(s);
+	else if (s)
 		edge->ops->give_back(edge->arg, s);
 	if (c->state == C2S_OVER) {
 		tell_end(c, c->ends_proper);
@@ -167,7 +169,7 @@ int c2s_link_frame(void *arg, struct slice bytes)
 	if (used < 0)
 		breach(c, why);
 	else if (used > 0)
-		parked(c, p.stream, s);
+		parked(c, &p, s);
 	return used;
 }
 

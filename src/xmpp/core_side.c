@@ -80,6 +80,13 @@ static void op_binding(void *arg, const struct im_node *node, bool offered)
 		    node->server);
 }
 
+static bool op_keeps(void *arg, struct stream *s)
+{
+	const struct xmpp_core *c = arg;
+
+	return link_core_keeps(c->link, s);
+}
+
 static void op_give_back(void *arg, struct stream *s)
 {
 	const struct xmpp_core *c = arg;
@@ -118,6 +125,7 @@ static const struct c2s_core_ops client_ops = {
 	.report = op_report,
 	.user = op_user,
 	.binding = op_binding,
+	.keeps = op_keeps,
 	.give_back = op_give_back,
 	.resume = op_resume,
 	.cancel_resume = op_cancel_resume,

@@ -89,8 +89,10 @@ void link_core_free(struct link_core *l);
  * *error when it cannot begin: -EPIPE no such E or its name is not known yet, -EAGAIN pool-max. */
 struct stream *link_core_open(struct link_core *l, tunnel_peer to, const struct preface *p,
 			      const struct stream_handler *h, void *arg, int *error);
-/* The last word of the stream that s was taken for is in its output: idle again. Those that are
- * more than are wanted now close, the oldest first. Takes s over. */
+/* Would s, which was taken, be wanted idle? E is to know it first: one that it may take at this
+ * moment must not be closed here. */
+bool link_core_keeps(const struct link_core *l, struct stream *s);
+/* The last word of the stream that s was taken for is in its output: idle again. Takes s over. */
 void link_core_give_back(struct link_core *l, struct stream *s);
 /* Is the pool of that E working (an idle connection, or one that was taken lately)? */
 bool link_core_up(const struct link_core *l, tunnel_peer to);

@@ -4,8 +4,8 @@
  * A peer is dialled while its tunnel is up. As many connections as are missing are dialled at once;
  * when one fails, the next try waits a random time of 0 to 0.2 s, doubled up to 30 s, until one has
  * stood for a while or was taken. Connections that E takes as soon as they come show that more wait
- * there: for some seconds more are kept. What comes back from parked streams and is more than that
- * closes.
+ * there: for some seconds more are kept. What comes back from parked streams is kept up to the same
+ * number.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -158,7 +158,7 @@ static void on_gone(struct link_conn *c, const char *why)
 		p->n_idle--;
 	else
 		p->n_dialling--;
-	/* Closed here: drained, not needed, or settings that are no more. */
+	/* Closed here: drained, or settings that are no more. */
 	if (c->why)
 		return;
 	if (state == LINK_CONNECTING || (early && !c->was_taken))
@@ -186,29 +186,12 @@ static void become_taken(struct link_conn *c, const struct preface *preface)
 		timer_start(timers(l), &p->calm, BOOST_MS);
 }
 
-/* The oldest of those that are too many: E takes the newest. An E that takes no new ones keeps what
- * there is. */
-static void trim(struct core_peer *p)
-{
-	size_t want = p->link->n_keep + p->boost;
-
-	LIST_FOREACH_SAFE (it, &p->conns) {
-		struct link_conn *c = CONTAINER_OF(it, struct link_conn, node);
-
-		if (p->n_idle <= want || !may_dial(p))
-			return;
-		if (c->state == LINK_IDLE)
-			link_conn_close(c, "not needed any more");
-	}
-}
-
 /* Everything is known again in a while. */
 static void on_calm(void *arg)
 {
 	struct core_peer *p = arg;
 
 	p->boost /= 2;
-	trim(p);
 	if (p->boost > 0)
 		timer_start(timers(p->link), &p->calm, BOOST_MS);
 }
@@ -297,6 +280,14 @@ static void on_unsent(void *arg)
 		link_conn_close(c, "E does not take the last words of a stream");
 }
 
+bool link_core_keeps(const struct link_core *l, struct stream *s)
+{
+	const struct core_peer *p = link_conn_of(s)->peer;
+
+	/* An E that takes no new ones keeps what there is. */
+	return !l->draining && p->wanted && (!p->up || p->n_idle < l->n_keep + p->boost);
+}
+
 void link_core_give_back(struct link_core *l, struct stream *s)
 {
 	struct link_conn *c = link_conn_of(s);
@@ -313,10 +304,6 @@ void link_core_give_back(struct link_core *l, struct stream *s)
 	timer_start(timers(l), &c->timer, LINK_HANDSHAKE_MS);
 	if (stream_eof(s))
 		link_conn_close(c, "closed by E");
-	else if (l->draining || !l->on || !p->wanted)
-		link_conn_close(c, "not wanted any more");
-	else
-		trim(p);
 	fill(p);
 }
 

@@ -90,6 +90,8 @@ static json_t *to_json(const struct preface *p)
 		       set(o, "remote", json_string(p->remote));
 	if (good && names_stream(p->kind))
 		good = set(o, "stream", json_string(preface_id_str(p->stream, id)));
+	if (good && p->kind == PREFACE_PARKED)
+		good = set(o, "keep", json_boolean(p->keep));
 	if (good)
 		return o;
 	json_decref(o);
@@ -226,6 +228,18 @@ static const char *take_c2s(const json_t *o, struct preface *out)
 	return take_addrs(o, out);
 }
 
+static const char *take_stream(const json_t *o, struct preface *out)
+{
+	const json_t *keep = json_object_get(o, "keep");
+
+	if (!preface_id_parse(text_of(o, "stream"), &out->stream))
+		return "stream is no id";
+	if (out->kind == PREFACE_PARKED && !json_is_boolean(keep))
+		return "keep is neither true nor false";
+	out->keep = out->kind == PREFACE_PARKED && json_is_true(keep);
+	return NULL;
+}
+
 static const char *take(const json_t *o, struct preface *out)
 {
 	const json_t *v = json_object_get(o, "v");
@@ -241,8 +255,8 @@ static const char *take(const json_t *o, struct preface *out)
 	out->kind = (enum preface_kind)i;
 	if (out->kind == PREFACE_C2S)
 		return take_c2s(o, out);
-	if (names_stream(out->kind) && !preface_id_parse(text_of(o, "stream"), &out->stream))
-		return "stream is no id";
+	if (names_stream(out->kind))
+		return take_stream(o, out);
 	if (out->kind != PREFACE_S2S)
 		return NULL;
 	if (!take_domain(o, "local", out->local) || !take_domain(o, "remote", out->remote))

@@ -41,6 +41,7 @@ struct preface {
 	char remote[XMPP_DOMAIN_BYTES];
 	/* PARK, PARKED: the sender's name of the stream; RESUME: the other side's */
 	uint64_t stream;
+	bool keep; /* PARKED: the connection is wanted idle; else it is closed */
 };
 
 int preface_print(const struct preface *p, struct buf *out); /* 0, -EINVAL, -ENOMEM */

@@ -569,6 +569,15 @@ static void maybe_sleep(struct xmpp_stream *x)
 	x->asleep = true;
 }
 
+static void tell_room(struct xmpp_stream *x)
+{
+	bool has_room = x->has_room;
+
+	x->has_room = false;
+	if (has_room && x->handler->writable)
+		x->handler->writable(x->arg);
+}
+
 static void tick_parked(struct xmpp_stream *x)
 {
 	if (x->broken) {
@@ -606,10 +615,7 @@ static void tick(void *arg)
 			x->look = true;
 		}
 		maybe_sleep(x);
-	}
-	if (x->has_room && x->s && !x->freed) {
-		x->has_room = false;
-		on_writable(x);
+		tell_room(x);
 	}
 	if (x->look && x->s && !x->freed) {
 		x->look = false;

@@ -156,6 +156,24 @@ static void test_the_server_speaks(void **state)
 	rig_free(rig);
 }
 
+/* The pool has enough: the connection ends behind the answer. */
+static void test_what_is_not_wanted_closes(void **state)
+{
+	struct rig *rig = rig_signed_in();
+	uint64_t id;
+
+	rig->keeps_none = true;
+	frame_from_e(rig, PREFACE_PARK, THEIRS, "");
+	id = parked_id(rig);
+	assert_true(id != 0);
+	assert_true(rig->e.eof);
+	assert_int_equal(rig->n_back, 0);
+	assert_string_equal(entry(rig)->state, "parked");
+	resume_as(rig, 1, id, MESSAGE);
+	assert_string_equal(text_of(&rig->legs[0]), MESSAGE);
+	rig_free(rig);
+}
+
 /* E comes by itself while it is being asked. */
 static void test_both_at_once(void **state)
 {
@@ -731,6 +749,7 @@ int main(void)
 		cmocka_unit_test(test_e_speaks),
 		cmocka_unit_test(test_the_server_speaks),
 		cmocka_unit_test(test_both_at_once),
+		cmocka_unit_test(test_what_is_not_wanted_closes),
 		cmocka_unit_test(test_crossing),
 		cmocka_unit_test(test_spaces_wake_nobody),
 		cmocka_unit_test(test_flood_while_parked),

@@ -43,7 +43,7 @@ static void c_says(struct c2s_rig *r, const char *text)
 static void frame_from_c(struct c2s_rig *r, enum preface_kind kind, uint64_t stream,
 			 const char *more)
 {
-	struct preface p = { .kind = kind, .stream = stream };
+	struct preface p = { .kind = kind, .stream = stream, .keep = kind == PREFACE_PARKED };
 	struct buf b;
 
 	buf_init(&b, 8192);
@@ -216,6 +216,30 @@ static void the_server_brings_them_back(void **state)
 	assert_string_equal(xmpp_far_text(&r.client), NEWS);
 	assert_int_equal(c2s_edge_resume(r.edge, 1, id), 0); /* late */
 	assert_int_equal(r.n_takes, 2);
+	assert_relays(&r);
+	c2s_rig_fini(&r);
+}
+
+/* C has enough. */
+static void a_connection_that_is_not_wanted_closes(void **state)
+{
+	struct preface p = { .kind = PREFACE_PARKED, .stream = THEIRS };
+	struct c2s_rig r;
+	struct buf b;
+
+	rig_init(&r);
+	sign_in(&r);
+	to_parking(&r);
+	buf_init(&b, 8192);
+	preface_print(&p, &b);
+	xmpp_far_say_bytes(&r.link, &r.rig, buf_slice(&b));
+	buf_fini(&b);
+	assert_string_equal(entry(&r)->state, "parked");
+	assert_int_equal(r.n_back, 0);
+	assert_true(r.link.eof);
+	xmpp_far_fini(&r.link, &r.rig);
+	client_says(&r, MESSAGE);
+	assert_string_equal(xmpp_far_text(&r.link), MESSAGE);
 	assert_relays(&r);
 	c2s_rig_fini(&r);
 }
@@ -900,6 +924,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quiet_streams_park_and_the_client_brings_them_back),
 		cmocka_unit_test(the_server_brings_them_back),
+		cmocka_unit_test(a_connection_that_is_not_wanted_closes),
 		cmocka_unit_test(both_at_once_take_one_connection),
 		cmocka_unit_test(strangers_bring_nothing_back),
 		cmocka_unit_test(spaces_do_not_count_and_wake_nobody),

@@ -89,6 +89,7 @@ struct rig {
 	struct preface preface;
 	/* parking */
 	struct stream *back; /* given back last */
+	bool keeps_none;
 	int n_back, n_resumes, n_resumes_cancelled, n_cuts;
 	tunnel_peer asked_peer;
 	uint64_t asked, cut; /* names of E */
@@ -375,6 +376,11 @@ static inline void op_binding(void *arg, const struct im_node *node, bool offere
 	((struct rig *)arg)->bound = offered;
 }
 
+static inline bool op_keeps(void *arg, struct stream *s)
+{
+	return !((struct rig *)arg)->keeps_none;
+}
+
 static inline void op_give_back(void *arg, struct stream *s)
 {
 	struct rig *rig = arg;
@@ -419,9 +425,10 @@ static inline void op_cut(void *arg, tunnel_peer to, uint64_t stream)
 	rig->cut = stream;
 }
 
-static const struct c2s_core_ops ops = { op_serves,    op_find,	  op_cancel,	    op_connect,
-					 op_start_tls, op_report, op_user,	    op_binding,
-					 op_give_back, op_resume, op_cancel_resume, op_cut };
+static const struct c2s_core_ops ops = { op_serves,    op_find,	     op_cancel, op_connect,
+					 op_start_tls, op_report,    op_user,	op_binding,
+					 op_keeps,     op_give_back, op_resume, op_cancel_resume,
+					 op_cut };
 
 /* --- the rig --- */
 

@@ -93,6 +93,7 @@ static void test_both_ways(void **state)
 		p = (struct preface){ .kind = (enum preface_kind)kind, .stream = 1 };
 		both_ways(&p);
 		p.stream = UINT64_MAX;
+		p.keep = kind == PREFACE_PARKED;
 		both_ways(&p);
 	}
 	p = c2s();
@@ -126,6 +127,8 @@ static void test_what_is_refused(void **state)
 		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"\"}",
 		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"0\"}",
 		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"01\"}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"1\"}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"1\",\"keep\":1}",
 		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"A\"}",
 		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"g\"}",
 		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"-1\"}",
