@@ -17,7 +17,7 @@
 #include "core/log.h"
 #include "xmpp/c2s_edge_impl.h"
 
-#define ANSWER_MS 10000 /* for "parked" */
+#define ANSWER_MS 10000 /* for "parked", beside the time that a server may take to read */
 #define LOOK_MS	  1000	/* quiet, but something is under way */
 #define RETRY_MS  500	/* too many wait */
 #define RESUME_MS 30000 /* everybody may want a connection at once */
@@ -32,6 +32,12 @@ static struct timerq *timers(const struct c2s *c)
 static int64_t now_ms(const struct c2s *c)
 {
 	return timers(c)->now_ms;
+}
+
+/* C reads "park" behind all that the client said. */
+static int64_t answer_ms(const struct c2s *c)
+{
+	return (int64_t)c->edge->conf.send_timeout_ms + ANSWER_MS;
 }
 
 static void note(const struct c2s *c, const char *code)
@@ -101,7 +107,7 @@ static void look(struct c2s *c)
 		c->wanted = false;
 		c2s_set_state(c, C2S_PARKING);
 		c2s_lock(c);
-		timer_start(timers(c), &c->timer, ANSWER_MS);
+		timer_start(timers(c), &c->timer, answer_ms(c));
 	}
 }
 
@@ -298,7 +304,7 @@ static void wait_for_parked(struct c2s *c)
 {
 	xmpp_stream_set_handler(c->link, &parting_handler, c);
 	c->farewell = true;
-	timer_start(timers(c), &c->timer, ANSWER_MS);
+	timer_start(timers(c), &c->timer, answer_ms(c));
 	if (c->client_is_full)
 		xmpp_resume(c->link);
 }

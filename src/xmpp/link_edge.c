@@ -226,7 +226,7 @@ static void on_wait_over(void *arg)
 
 	p->n_unserved++;
 	trace_add(env->trace, "xmpp.link.empty", "[xmpp] pool-idle", NULL,
-		  w->preface.kind == PREFACE_C2S ? w->preface.session : NULL,
+		  w->preface.session[0] ? w->preface.session : NULL,
 		  "no idle connection of %s came in time", p->name);
 	alarm_raise(
 		env->alarms, "xmpp-link-down", p->name, ALARM_ERROR,

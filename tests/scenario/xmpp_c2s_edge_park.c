@@ -387,7 +387,7 @@ static void an_answer_that_does_not_come_is_waited_for_in_vain(void **state)
 	rig_init(&r);
 	sign_in(&r);
 	to_parking(&r);
-	xmpp_rig_pass(&r.rig, 11000);
+	xmpp_rig_pass(&r.rig, 80000);
 	assert_client_cut(&r);
 	assert_int_equal(traced(&r, "xmpp.c2s.link-lost"), 1);
 	assert_true(r.link.eof);
@@ -418,7 +418,7 @@ static void a_client_that_goes_meanwhile(void **state)
 		if (answers)
 			frame_from_c(&r, PREFACE_PARKED, THEIRS, "");
 		else
-			xmpp_rig_pass(&r.rig, 11000);
+			xmpp_rig_pass(&r.rig, 80000);
 		assert_int_equal(r.n_ends, answers);
 		assert_int_equal(r.n_back, answers);
 		assert_int_equal(r.ended_proper, answers && proper);
