@@ -413,6 +413,33 @@ static void test_spoken_on_after_giving_back(void **state)
 	link_free(x);
 }
 
+/* E does not read what stands in front of C's last word. */
+static void test_last_words_that_are_not_taken(void **state)
+{
+	static const char much[64 * 1024];
+	struct link *x = link_up(1);
+	struct timerq *q = loop_timers(x->box->env.loop);
+	struct stream *s;
+	uint64_t id;
+
+	take_one(x);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	stream_set_handler(x->at_e[0].s, NULL, NULL);
+	s = x->at_c[0].s;
+	id = s->conn_id;
+	for (int i = 0; i < 512; i++)
+		evbuffer_add(stream_out(s), much, sizeof(much));
+	stream_flush(s);
+	give_back_on_c(x, &x->at_c[0]);
+	for (int i = 0; i < 50; i++)
+		loop_once(x->box->env.loop, 2);
+	assert_non_null(conn_get(x->box->env.conns, id));
+	timerq_run(q, q->now_ms + LINK_HANDSHAKE_MS);
+	assert_null(conn_get(x->box->env.conns, id));
+	assert_int_equal(number_of(link_core_json(x->core), "failures"), 0);
+	link_free(x);
+}
+
 /* What belongs into a stream has no place in front of one. */
 static void test_frames_of_streams_are_no_prefaces(void **state)
 {
@@ -723,6 +750,7 @@ int main(void)
 		cmocka_unit_test(test_given_back_at_its_end),
 		cmocka_unit_test(test_given_back_to_who_waits),
 		cmocka_unit_test(test_spoken_on_after_giving_back),
+		cmocka_unit_test(test_last_words_that_are_not_taken),
 		cmocka_unit_test(test_frames_of_streams_are_no_prefaces),
 		cmocka_unit_test(test_disconnect_of_a_taken_one),
 		cmocka_unit_test(test_first_come_first_served),

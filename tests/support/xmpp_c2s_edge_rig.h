@@ -46,7 +46,7 @@ static inline void c2s_rig_give(struct c2s_rig *r)
 	struct stream *s;
 
 	r->done = NULL;
-	if (r->back) {
+	if (r->link.in.max > 0) { /* it has parked before */
 		stream_close(r->back);
 		stream_close(r->link.s);
 		buf_fini(&r->link.in);
