@@ -381,6 +381,18 @@ static inline bool op_keeps(void *arg, struct stream *s)
 	return !((struct rig *)arg)->keeps_none;
 }
 
+static inline void back_readable(void *arg)
+{
+}
+
+static inline void back_closed(void *arg, enum stream_end end, const char *why)
+{
+	((struct rig *)arg)->back = NULL;
+}
+
+static const struct stream_handler back_handler = { .readable = back_readable,
+						    .closed = back_closed };
+
 static inline void op_give_back(void *arg, struct stream *s)
 {
 	struct rig *rig = arg;
@@ -388,6 +400,7 @@ static inline void op_give_back(void *arg, struct stream *s)
 	stream_close(rig->back);
 	rig->n_back++;
 	rig->back = s;
+	stream_set_handler(s, &back_handler, rig);
 }
 
 static inline uint64_t op_resume(void *arg, tunnel_peer to, uint64_t stream, tunnel_done done,

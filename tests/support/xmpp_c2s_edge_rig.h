@@ -101,6 +101,18 @@ static inline void c2s_rig_cancel(void *arg, uint64_t id)
 	r->done = NULL;
 }
 
+static inline void c2s_rig_back_readable(void *arg)
+{
+}
+
+static inline void c2s_rig_back_closed(void *arg, enum stream_end end, const char *why)
+{
+	((struct c2s_rig *)arg)->back = NULL;
+}
+
+static const struct stream_handler c2s_rig_back_handler = { .readable = c2s_rig_back_readable,
+							    .closed = c2s_rig_back_closed };
+
 static inline void c2s_rig_give_back(void *arg, struct stream *s)
 {
 	struct c2s_rig *r = arg;
@@ -109,6 +121,7 @@ static inline void c2s_rig_give_back(void *arg, struct stream *s)
 		abort();
 	r->n_back++;
 	r->back = s;
+	stream_set_handler(s, &c2s_rig_back_handler, r);
 }
 
 static inline void c2s_rig_end(void *arg, tunnel_peer to, uint64_t stream, bool proper)
