@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "core/net.h"
 #include "core/trace.h"
 #include "xmpp/c2s_core_impl.h"
 
@@ -40,6 +41,7 @@ struct c2s_core *c2s_core_new(struct env *env, const struct c2s_core_ops *ops, v
 	list_init(&c->streams);
 	list_init(&c->dead);
 	idtab_init(&c->ids, CORE_PARK_IDS);
+	net_random(&c->salt, sizeof(c->salt));
 	return c;
 }
 

@@ -89,7 +89,7 @@ struct core_stream {
 	struct timer timer; /* to sign in; parked: for E */
 	struct timer agree_timer;
 	uint64_t find_id;
-	uint64_t id;	   /* its name toward E; 0: never parked */
+	uint64_t id;	   /* its name toward E, without the salt; 0: never parked */
 	uint64_t their_id; /* E's name of it while it is parked, else 0 */
 	uint64_t call_id;  /* to E */
 	int64_t asked_ms;
@@ -114,6 +114,7 @@ struct c2s_core {
 	struct list streams;
 	struct list dead; /* freed at the end of the turn */
 	struct idtab ids; /* of those that have been parked */
+	uint64_t salt;	  /* of their names: those of the daemon before must find nobody */
 	size_t n, n_parked;
 	uint32_t auth_timeout_ms, send_timeout_ms;
 	size_t stanza_bytes, stanza_bytes_unauthenticated;

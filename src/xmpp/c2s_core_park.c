@@ -58,7 +58,9 @@ static bool say_parked(struct core_stream *s, bool keep)
 
 	if (!s->id)
 		s->id = idtab_add(&s->core->ids, s);
-	p.stream = s->id;
+	if (!s->id)
+		return false;
+	p.stream = s->id ^ s->core->salt;
 	buf_init(&frame, 4 + PREFACE_MAX_BYTES);
 	good = preface_print(&p, &frame) == 0 && xmpp_send_frame(s->outer, buf_slice(&frame));
 	buf_fini(&frame);
@@ -223,7 +225,7 @@ static void enter_link(struct core_stream *s, uint64_t conn_id)
 void c2s_core_resume(struct c2s_core *c, tunnel_peer from, const struct preface *p,
 		     struct stream *socket)
 {
-	struct core_stream *s = idtab_get(&c->ids, p->stream);
+	struct core_stream *s = idtab_get(&c->ids, p->stream ^ c->salt);
 	char why[CONN_REASON_BYTES];
 
 	if (!s || s->from != from || !s->their_id) {
@@ -256,7 +258,7 @@ static void end_inner(struct core_stream *s)
 
 int c2s_core_end(struct c2s_core *c, tunnel_peer from, uint64_t stream, bool proper)
 {
-	struct core_stream *s = idtab_get(&c->ids, stream);
+	struct core_stream *s = idtab_get(&c->ids, stream ^ c->salt);
 
 	if (!s || s->from != from || !s->their_id)
 		return -ENOENT;

@@ -406,6 +406,7 @@ struct c2s_edge *c2s_edge_new(struct env *env, const struct c2s_edge_ops *ops, v
 	edge->arg = arg;
 	list_init(&edge->streams);
 	idtab_init(&edge->ids, C2S_PARK_IDS);
+	net_random(&edge->salt, sizeof(edge->salt));
 	edge->pool = xml_pool_new();
 	if (!edge->pool) {
 		free(edge);

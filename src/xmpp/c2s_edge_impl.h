@@ -48,6 +48,7 @@ struct c2s_edge {
 	struct xmpp_conf conf; /* numbers only: its texts are the snapshot's */
 	struct list streams;
 	struct idtab ids; /* of those that have been parked */
+	uint64_t salt;	  /* of their names: those of the daemon before must find nobody */
 	struct c2s_edge_stats stats;
 	bool draining;
 };
@@ -63,7 +64,7 @@ struct c2s {
 	struct timer timer;
 	struct loop_deferred later;
 	uint64_t take_id;  /* TAKING, RESUMING; 0: none */
-	uint64_t id;	   /* its name toward C; 0: never parked */
+	uint64_t id;	   /* its name toward C, without the salt; 0: never parked */
 	uint64_t their_id; /* C's name of it while it is parked there, else 0 */
 	int64_t active_ms; /* the last element either way; RESUMING: since when */
 	tunnel_peer peer;  /* 0: lost */

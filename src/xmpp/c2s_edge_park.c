@@ -90,7 +90,9 @@ static bool say_park(struct c2s *c)
 
 	if (!c->id)
 		c->id = idtab_add(&c->edge->ids, c);
-	p.stream = c->id;
+	if (!c->id)
+		return false;
+	p.stream = c->id ^ c->edge->salt;
 	buf_init(&frame, 4 + PREFACE_MAX_BYTES);
 	good = preface_print(&p, &frame) == 0 && xmpp_send_frame(c->link, buf_slice(&frame));
 	buf_fini(&frame);
@@ -369,7 +371,7 @@ void c2s_park_tick(struct c2s *c)
 
 static struct c2s *find(const struct c2s_edge *edge, tunnel_peer from, uint64_t stream)
 {
-	struct c2s *c = idtab_get(&edge->ids, stream);
+	struct c2s *c = idtab_get(&edge->ids, stream ^ edge->salt);
 
 	return c && from && c->peer == from ? c : NULL;
 }

@@ -347,6 +347,27 @@ static void test_strangers_resume_nothing(void **state)
 	rig_free(rig);
 }
 
+/* E has not noticed that the daemon was restarted: its names are nobody's now. */
+static void test_names_of_the_daemon_before(void **state)
+{
+	uint64_t old, id;
+	struct rig *rig = rig_parked(&old);
+
+	c2s_core_free(rig->core);
+	rig->core = c2s_core_new(&rig->env, &ops, rig);
+	take(rig);
+	from_e(rig, E_HEAD_OF("alice"));
+	from_e(rig, ALICE);
+	from_e(rig, E_HEAD_OF("alice"));
+	id = park(rig);
+	assert_true(id != 0 && id != old);
+	assert_int_equal(c2s_core_end(rig->core, 1, old, true), -ENOENT);
+	resume_as(rig, 1, old, MESSAGE);
+	assert_true(rig->e.eof);
+	assert_int_equal(c2s_core_parked(rig->core), 1);
+	rig_free(rig);
+}
+
 /* --- ends --- */
 
 static void test_the_client_ends(void **state)
@@ -757,6 +778,7 @@ int main(void)
 		cmocka_unit_test(test_too_many_ask),
 		cmocka_unit_test(test_e_promises_and_does_not_come),
 		cmocka_unit_test(test_strangers_resume_nothing),
+		cmocka_unit_test(test_names_of_the_daemon_before),
 		cmocka_unit_test(test_the_client_ends),
 		cmocka_unit_test(test_the_client_ends_and_the_server_says_nothing),
 		cmocka_unit_test(test_the_client_ends_while_e_is_asked),

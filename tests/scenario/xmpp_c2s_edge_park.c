@@ -283,6 +283,19 @@ static void strangers_bring_nothing_back(void **state)
 	c2s_rig_fini(&r);
 }
 
+/* C has not noticed that the daemon was restarted: its names are nobody's now. */
+static void names_of_the_daemon_before_are_nobodys(void **state)
+{
+	struct c2s_rig r;
+	uint64_t old = rig_parked(&r);
+
+	c2s_rig_fini(&r);
+	assert_true(rig_parked(&r) != old);
+	assert_int_equal(c2s_edge_resume(r.edge, 1, old), -ENOENT);
+	assert_int_equal(c2s_edge_cut(r.edge, 1, old), -ENOENT);
+	c2s_rig_fini(&r);
+}
+
 static void spaces_do_not_count_and_wake_nobody(void **state)
 {
 	struct c2s_rig r;
@@ -927,6 +940,7 @@ int main(void)
 		cmocka_unit_test(a_connection_that_is_not_wanted_closes),
 		cmocka_unit_test(both_at_once_take_one_connection),
 		cmocka_unit_test(strangers_bring_nothing_back),
+		cmocka_unit_test(names_of_the_daemon_before_are_nobodys),
 		cmocka_unit_test(spaces_do_not_count_and_wake_nobody),
 		cmocka_unit_test(what_the_client_says_meanwhile_waits),
 		cmocka_unit_test(c_may_ask_before_its_answer_is_there),
