@@ -112,7 +112,15 @@ static void show_links(const json_t *reply, struct buf *out)
 		{ 0 }
 	};
 
+	json_int_t n_parked =
+		json_integer_value(json_object_get(json_object_get(reply, "stats"), "parked"));
+
 	add_list(reply, "links", "connections between C and E", columns, out);
+	if (n_parked > 0)
+		buf_printf(out,
+			   "%" JSON_INTEGER_FORMAT " streams are parked: quiet, and without a "
+			   "connection\n",
+			   n_parked);
 }
 
 static void show_servers(const json_t *reply, struct buf *out)

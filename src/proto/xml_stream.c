@@ -200,6 +200,23 @@ static bool find_unit(struct xml_stream *x)
 	return true;
 }
 
+static bool is_at_frame(const struct xml_stream *x)
+{
+	return x->state == OPEN && x->events.frame && x->at < x->in.n && !x->in.p[x->at];
+}
+
+/* As step(). */
+static bool read_frame(struct xml_stream *x)
+{
+	int used = x->events.frame(x->arg, (struct slice){ x->in.p + x->at, x->in.n - x->at });
+
+	if (used < 0)
+		refuse_text(x, 0);
+	else
+		x->at += (size_t)used;
+	return used > 0;
+}
+
 static bool wake(struct xml_stream *x)
 {
 	if (x->reader)
@@ -391,6 +408,8 @@ static bool step(struct xml_stream *x)
 	size_t used;
 
 	if (is_between(x)) {
+		if (is_at_frame(x))
+			return read_frame(x);
 		if (!find_unit(x))
 			return x->at < x->in.n;
 		if (read_quick(x))

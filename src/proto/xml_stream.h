@@ -41,6 +41,11 @@ struct xml_stream_events {
 	void (*element)(void *arg, struct xml_node *e, struct xml_arena *arena);
 	void (*space)(void *arg); /* white space between elements (keepalive); once for each feed */
 	void (*end)(void *arg);	  /* </stream:stream>; what comes after it is ignored */
+	/* What begins with a NUL between two elements of an OPEN stream, which no XML does: a frame
+	 * of another protocol on the same connection, with all that is there behind it. Returns
+	 * how many bytes it has, 0 when more are needed (the owner bounds it), negative when it is
+	 * refused. NULL: there are none. */
+	int (*frame)(void *arg, struct slice bytes);
 };
 
 struct xml_stream;

@@ -6,6 +6,7 @@
  *   SASL --<auth/> of a user of another node [core_find_home]--> FINDING_HOME --> REHOMING --> SASL
  *   SASL --success--> RESTART --header--> RELAY; --SASL2 success--> RELAY
  *   RELAY --</stream:stream>--> ENDING --> OVER
+ *   parked (RELAY, ENDING) --an error for E [core_fail]--> LEAVING --E's connection--> OVER
  *   any --refused [core_fail], cut [core_cut]--> OVER
  *
  * A stream that is OVER has no legs; its memory goes at the end of the turn.
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "core/net.h"
 #include "core/trace.h"
 #include "xmpp/c2s_core_impl.h"
 
@@ -38,6 +40,8 @@ struct c2s_core *c2s_core_new(struct env *env, const struct c2s_core_ops *ops, v
 	c->stanza_bytes_unauthenticated = 10 * 1024;
 	list_init(&c->streams);
 	list_init(&c->dead);
+	idtab_init(&c->ids, CORE_PARK_IDS);
+	net_random(&c->salt, sizeof(c->salt));
 	return c;
 }
 
@@ -73,6 +77,7 @@ static void stream_free(void *arg)
 
 	loop_defer_cancel(&s->later);
 	list_del(&s->node);
+	idtab_del(&s->core->ids, s->id);
 	core_login_free(s->login);
 	free(s->domain);
 	free(s);
@@ -81,11 +86,15 @@ static void stream_free(void *arg)
 void core_over(struct core_stream *s, const char *why)
 {
 	struct timerq *timers = loop_timers(s->core->env->loop);
+	uint64_t their_id = s->their_id;
 
 	if (s->state == CORE_OVER)
 		return;
+	core_forget_parked(s);
+	if (their_id)
+		s->core->ops->cut(s->core->arg, s->from, their_id);
 	core_set_state(s, CORE_OVER);
-	timer_stop(timers, &s->auth_timer);
+	timer_stop(timers, &s->timer);
 	timer_stop(timers, &s->agree_timer);
 	if (s->find_id)
 		s->core->ops->cancel(s->core->arg, s->find_id);
@@ -104,10 +113,13 @@ void c2s_core_free(struct c2s_core *c)
 {
 	if (!c)
 		return;
-	LIST_FOREACH_SAFE (it, &c->streams)
+	LIST_FOREACH_SAFE (it, &c->streams) {
+		core_forget_parked(CONTAINER_OF(it, struct core_stream, node));
 		core_over(CONTAINER_OF(it, struct core_stream, node), "shutting down");
+	}
 	LIST_FOREACH_SAFE (it, &c->dead)
 		stream_free(CONTAINER_OF(it, struct core_stream, node));
+	idtab_fini(&c->ids);
 	xml_pool_free(c->pool);
 	free(c);
 }
@@ -181,11 +193,12 @@ void core_set_state(struct core_stream *s, enum core_state state)
 		[CORE_RESTART] = "signed in",
 		[CORE_RELAY] = "relaying",
 		[CORE_ENDING] = "ending",
+		[CORE_LEAVING] = "last words",
 		[CORE_OVER] = "over",
 	};
 
 	s->state = state;
-	s->conn.state = names[state];
+	s->conn.state = state == CORE_RELAY && s->their_id ? "parked" : names[state];
 }
 
 static void trace_text(struct core_stream *s, const char *code, const char *decided_by,
@@ -213,7 +226,7 @@ void core_fail(struct core_stream *s, enum xmpp_condition c, const char *code,
 	char text[200], why[CONN_REASON_BYTES];
 	va_list ap;
 
-	if (s->state == CORE_OVER)
+	if (s->state >= CORE_LEAVING)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
@@ -224,7 +237,10 @@ void core_fail(struct core_stream *s, enum xmpp_condition c, const char *code,
 	xmpp_fail(s->outer, c,
 		  c == XMPP_REMOTE_CONNECTION_FAILED ? "no IM server can be reached" : NULL, &mine);
 	snprintf(why, sizeof(why), "%s: %.120s", xmpp_condition_str(c), text);
-	core_over(s, why);
+	if (s->their_id)
+		core_last_words(s, why);
+	else
+		core_over(s, why);
 }
 
 void core_cut(struct core_stream *s, const char *why)
@@ -236,15 +252,23 @@ static void on_conn_close(struct conn *c, const char *reason)
 {
 	struct core_stream *s = CONTAINER_OF(c, struct core_stream, conn);
 
+	if (s->state == CORE_LEAVING) {
+		core_over(s, reason);
+		return;
+	}
 	if (s->inner)
 		xmpp_end(s->inner); /* what is queued goes out before the leg is cut */
 	core_fail(s, XMPP_RESET, "xmpp.core.closed", NULL, "%s", reason);
 }
 
-static void on_auth_timeout(void *arg)
+static void on_timeout(void *arg)
 {
 	struct core_stream *s = arg;
 
+	if (s->their_id) {
+		core_park_tick(s);
+		return;
+	}
 	core_fail(s, XMPP_CONNECTION_TIMEOUT, "xmpp.core.auth-timeout", "[xmpp] auth-timeout",
 		  "not signed in within %u s, %s", s->core->auth_timeout_ms / 1000, s->conn.state);
 }
@@ -332,7 +356,7 @@ static struct core_stream *stream_new(struct c2s_core *c, const struct preface *
 	s->core = c;
 	list_init(&s->node);
 	loop_deferred_init(&s->later, stream_free, s);
-	timer_init(&s->auth_timer, on_auth_timeout, s);
+	timer_init(&s->timer, on_timeout, s);
 	timer_init(&s->agree_timer, on_agree_timeout, s);
 	core_set_state(s, CORE_HEADER);
 	s->domain = slice_dup(slice_of(p->domain));
@@ -364,7 +388,7 @@ void c2s_core_take(struct c2s_core *c, tunnel_peer from, const struct preface *p
 	}
 	list_add_tail(&c->streams, &cs->node);
 	c->n++;
-	timer_start(loop_timers(c->env->loop), &cs->auth_timer, c->auth_timeout_ms);
+	timer_start(loop_timers(c->env->loop), &cs->timer, c->auth_timeout_ms);
 }
 
 /* --- what others ask --- */

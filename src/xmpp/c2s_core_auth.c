@@ -265,7 +265,7 @@ static void learn_user(struct core_stream *s, const struct xml_node *e, struct x
 static void success_2(struct core_stream *s, const struct xml_node *e, struct xml_arena *a)
 {
 	learn_user(s, e, a);
-	timer_stop(loop_timers(s->core->env->loop), &s->auth_timer);
+	timer_stop(loop_timers(s->core->env->loop), &s->timer);
 	core_signed_in(s);
 	core_set_state(s, CORE_RELAY);
 	if (xml_node_child(e, XMPP_SM, "resumed"))

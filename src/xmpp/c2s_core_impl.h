@@ -2,7 +2,8 @@
 #define XMPP_C2S_CORE_IMPL_H
 /*
  * Shared by c2s_core.c (life), c2s_core_outer.c (what E says), c2s_core_inner.c (dialling and
- * agreeing with a node), c2s_core_auth.c (SASL and homes) and c2s_core_relay.c (stanzas) only.
+ * agreeing with a node), c2s_core_auth.c (SASL and homes), c2s_core_relay.c (stanzas) and
+ * c2s_core_park.c (without a connection of the link) only.
  */
 #include "base/list.h"
 #include "base/timerq.h"
@@ -17,6 +18,7 @@
 #define CORE_MAX_HOMES 10   /* users of other nodes that one stream may try to be */
 #define CORE_SLEEP_MS  2000 /* of quiet, then a stream gives its parser's memory back */
 #define CORE_KEY_BYTES XMPP_JID_BYTES
+#define CORE_PARK_IDS  (1u << 20)
 
 enum core_state {
 	CORE_HEADER,   /* waits for E's header */
@@ -27,8 +29,16 @@ enum core_state {
 	CORE_REHOMING,	   /* dialling it */
 	CORE_RESTART,	   /* success went out: E's new header is next */
 	CORE_RELAY,
-	CORE_ENDING, /* one side ended properly */
+	CORE_ENDING,  /* one side ended properly */
+	CORE_LEAVING, /* parked: an error for E waits for a connection; no inner leg */
 	CORE_OVER,
+};
+
+/* Of a parked stream: how far the way to a connection is. */
+enum core_asking {
+	CORE_ASKED_NOT,
+	CORE_ASKS,  /* E is being asked, or will be in a moment */
+	CORE_COMES, /* it said that it takes one */
 };
 
 enum inner_state {
@@ -76,8 +86,14 @@ struct core_stream {
 	struct xmpp_stream *outer, *inner;
 	struct core_login *login; /* NULL: signed in */
 	struct loop_deferred later;
-	struct timer auth_timer, agree_timer;
+	struct timer timer; /* to sign in; parked: for E */
+	struct timer agree_timer;
 	uint64_t find_id;
+	uint64_t id;	   /* its name toward E, without the salt; 0: never parked */
+	uint64_t their_id; /* E's name of it while it is parked, else 0 */
+	uint64_t call_id;  /* to E */
+	int64_t asked_ms;
+	uint8_t asking; /* enum core_asking */
 	tunnel_peer from;
 	struct addr client;
 	char *domain;
@@ -97,7 +113,9 @@ struct c2s_core {
 	struct xml_pool *pool;
 	struct list streams;
 	struct list dead; /* freed at the end of the turn */
-	size_t n;
+	struct idtab ids; /* of those that have been parked */
+	uint64_t salt;	  /* of their names: those of the daemon before must find nobody */
+	size_t n, n_parked;
 	uint32_t auth_timeout_ms, send_timeout_ms;
 	size_t stanza_bytes, stanza_bytes_unauthenticated;
 	bool keep_binding;
@@ -127,6 +145,16 @@ void core_signed_in(struct core_stream *s);
 void core_set_user(struct core_stream *s, const char *bare);
 void core_login_free(struct core_login *l);
 void core_forget_nodes(struct core_login *l);
+
+/* c2s_core_park.c */
+int core_outer_frame(void *arg, struct slice bytes);
+void core_outer_wanted(void *arg);
+/* Parked, and xmpp_fail() was called: the inner leg goes, the error waits for E. */
+void core_last_words(struct core_stream *s, const char *why);
+/* It is parked no more; for E it may be yet. */
+void core_forget_parked(struct core_stream *s);
+/* The time for E is over. */
+void core_park_tick(struct core_stream *s);
 
 /* c2s_core_outer.c */
 extern const struct xmpp_stream_handler core_outer_handler;

@@ -79,7 +79,7 @@ static void inner_header(void *arg, const struct xmpp_header *h)
 		};
 
 		s->header_due = false;
-		timer_stop(loop_timers(s->core->env->loop), &s->auth_timer);
+		timer_stop(loop_timers(s->core->env->loop), &s->timer);
 		xmpp_send_header(s->outer, &out);
 		return;
 	}
@@ -245,6 +245,9 @@ static void inner_closed(void *arg, enum xmpp_end how, enum xmpp_condition condi
 	if (s->state == CORE_ENDING) {
 		core_drop_inner(s);
 		xmpp_end(s->outer);
+		/* E has taken its leave already, without a connection. */
+		if (!xmpp_socket(s->outer) && !xmpp_is_parked(s->outer))
+			core_over(s, why);
 	} else if (s->inner_state != INNER_READY) {
 		core_node_failed(s, "%s", why);
 	} else if (how == XMPP_END_ERROR) {

@@ -152,5 +152,7 @@ const struct xmpp_stream_handler core_outer_handler = {
 	.space = outer_space,
 	.end = outer_end,
 	.writable = outer_writable,
+	.frame = core_outer_frame,
+	.wanted = core_outer_wanted,
 	.closed = outer_closed,
 };

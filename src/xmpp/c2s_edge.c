@@ -14,15 +14,22 @@
 #define STRANGER_TREE_BYTES (32 * 1024)
 
 static const char *const state_names[] = {
-	[C2S_PLAIN] = "plain",	 [C2S_TLS] = "tls",	    [C2S_OPENING] = "opening",
-	[C2S_TAKING] = "taking", [C2S_SASL] = "signing-in", [C2S_RESTART] = "restart",
-	[C2S_RELAY] = "relay",	 [C2S_OVER] = "over",
+	[C2S_PLAIN] = "plain",	     [C2S_TLS] = "tls",		[C2S_OPENING] = "opening",
+	[C2S_TAKING] = "taking",     [C2S_SASL] = "signing-in", [C2S_RESTART] = "restart",
+	[C2S_RELAY] = "relay",	     [C2S_PARKING] = "parking", [C2S_PARKED] = "parked",
+	[C2S_RESUMING] = "resuming", [C2S_OVER] = "over",
 };
 
 /* --- ends --- */
 
 static void c2s_free(struct c2s *c)
 {
+	struct c2s_edge *edge = c->edge;
+
+	if (c->take_id)
+		edge->ops->cancel(edge->arg, c->take_id);
+	idtab_del(&edge->ids, c->id);
+	timer_stop(loop_timers(edge->env->loop), &c->timer);
 	loop_defer_cancel(&c->later);
 	list_del(&c->node);
 	xmpp_free(c->client);
@@ -69,10 +76,10 @@ static void uncount(struct c2s *c)
 		net_limits_leave(c->edge->strangers, &c->conn.remote);
 	}
 	c->is_counted = false;
-	timer_stop(loop_timers(c->edge->env->loop), &c->auth);
+	timer_stop(loop_timers(c->edge->env->loop), &c->timer);
 }
 
-static void leave_link(struct c2s *c, bool proper)
+void c2s_leave_link(struct c2s *c, bool proper)
 {
 	if (!c->link || !xmpp_socket(c->link))
 		return;
@@ -90,10 +97,11 @@ static void leave_link(struct c2s *c, bool proper)
 void c2s_over(struct c2s *c, bool proper, const char *fmt, ...)
 {
 	struct c2s_edge *edge = c->edge;
+	enum c2s_state was = c->state;
 	char why[CONN_REASON_BYTES];
 	va_list ap;
 
-	if (c->state == C2S_OVER)
+	if (was == C2S_OVER)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
@@ -102,11 +110,15 @@ void c2s_over(struct c2s *c, bool proper, const char *fmt, ...)
 	c->state = C2S_OVER;
 	uncount(c);
 	edge->stats.n_open--;
-	if (c->take_id)
+	if (c->take_id && was == C2S_TAKING) {
 		edge->ops->cancel(edge->arg, c->take_id);
-	c->take_id = 0;
+		c->take_id = 0;
+	}
 	xmpp_cut(c->client);
-	leave_link(c, proper);
+	if (was >= C2S_PARKING)
+		c2s_leave_parked(c, was, proper);
+	else
+		c2s_leave_link(c, proper);
 	conn_end(edge->env->conns, &c->conn, "%s", why);
 	if (!c->farewell)
 		loop_defer(edge->env->loop, &c->later);
@@ -164,6 +176,12 @@ void c2s_link_lost(struct c2s *c, const char *why)
 }
 
 /* --- what the files share --- */
+
+void c2s_set_state(struct c2s *c, enum c2s_state state)
+{
+	c->state = state;
+	c2s_count(c);
+}
 
 void c2s_lock(struct c2s *c)
 {
@@ -240,10 +258,8 @@ void c2s_authenticated(struct c2s *c)
 
 /* --- a new client --- */
 
-static void auth_late(void *arg)
+static void auth_late(struct c2s *c)
 {
-	struct c2s *c = arg;
-
 	/* A client that is in the middle of its handshake cannot hear anything. */
 	if (c->state == C2S_TLS) {
 		c2s_trace(c, "xmpp.c2s.auth-timeout", "[xmpp] auth-timeout", "no TLS in time");
@@ -252,6 +268,16 @@ static void auth_late(void *arg)
 	}
 	c2s_refuse(c, XMPP_CONNECTION_TIMEOUT, "xmpp.c2s.auth-timeout", "[xmpp] auth-timeout",
 		   "not signed in within %u s", c->edge->conf.auth_timeout_ms / 1000);
+}
+
+static void on_timer(void *arg)
+{
+	struct c2s *c = arg;
+
+	if (c->state < C2S_RESTART)
+		auth_late(c);
+	else
+		c2s_park_tick(c);
 }
 
 /* `turnpikectl close`: the session ends inside too. */
@@ -335,7 +361,7 @@ static struct c2s *c2s_new(struct c2s_edge *edge, struct stream *s)
 	}
 	c->is_direct = s->is_tls;
 	c->state = s->is_tls ? C2S_OPENING : C2S_PLAIN;
-	timer_init(&c->auth, auth_late, c);
+	timer_init(&c->timer, on_timer, c);
 	loop_deferred_init(&c->later, run_later, c);
 	return c;
 }
@@ -383,7 +409,7 @@ void c2s_edge_accept(struct c2s_edge *edge, struct stream *s)
 	c->is_counted = true;
 	edge->stats.n_unauthenticated++;
 	edge->stats.n_open++;
-	timer_start(conf.timers, &c->auth, edge->conf.auth_timeout_ms);
+	timer_start(conf.timers, &c->timer, edge->conf.auth_timeout_ms);
 }
 
 /* --- the machine --- */
@@ -400,6 +426,8 @@ struct c2s_edge *c2s_edge_new(struct env *env, const struct c2s_edge_ops *ops, v
 	edge->ops = ops;
 	edge->arg = arg;
 	list_init(&edge->streams);
+	idtab_init(&edge->ids, C2S_PARK_IDS);
+	net_random(&edge->salt, sizeof(edge->salt));
 	edge->pool = xml_pool_new();
 	edge->strangers = net_limits_new(seed);
 	if (!edge->pool || !edge->strangers) {
@@ -418,9 +446,11 @@ void c2s_edge_free(struct c2s_edge *edge)
 	LIST_FOREACH_SAFE (node, &edge->streams) {
 		struct c2s *c = CONTAINER_OF(node, struct c2s, node);
 
+		c2s_forget_peer(c);
 		c2s_over(c, false, "shutting down");
 		c2s_free(c);
 	}
+	idtab_fini(&edge->ids);
 	xml_pool_free(edge->pool);
 	net_limits_free(edge->strangers);
 	free(edge);
@@ -442,6 +472,7 @@ void c2s_edge_configure(struct c2s_edge *edge, const struct xmpp_conf *conf)
 		c2s_stream_conf(edge, true, c->state >= C2S_RESTART, &sc);
 		xmpp_configure(c->client, &sc);
 		xmpp_set_limits(c->client, &sc.limits);
+		c2s_park_arm(c);
 		if (!c->link)
 			continue;
 		c2s_stream_conf(edge, false, true, &sc);
@@ -468,8 +499,10 @@ void c2s_edge_peer_lost(struct c2s_edge *edge, tunnel_peer peer)
 	LIST_FOREACH_SAFE (node, &edge->streams) {
 		struct c2s *c = CONTAINER_OF(node, struct c2s, node);
 
-		if (peer != 0 && c->peer == peer)
-			c2s_link_lost(c, "C is not reachable");
+		if (peer == 0 || c->peer != peer)
+			continue;
+		c2s_forget_peer(c);
+		c2s_link_lost(c, "C is not reachable");
 	}
 }
 

@@ -5,6 +5,7 @@
  *
  *   PLAIN --<starttls/>--> TLS --done--> OPENING --header, link--> SASL --success--> RESTART
  *   direct TLS --> OPENING                       RESTART --header relayed--> RELAY (SASL2: at once)
+ *   RELAY --quiet--> PARKED (no connection of the link) --client or server speaks, link--> RELAY
  *
  * Before TLS only a header and <starttls/>; then lock-step SASL; then stanzas of one stream to one
  * connection of the link and back.
@@ -34,6 +35,10 @@ struct c2s_edge_ops {
 	uint64_t (*take)(void *arg, tunnel_peer from, const struct preface *p, uint32_t timeout_ms,
 			 void (*done)(void *ctx, struct stream *s, const char *why), void *ctx);
 	void (*cancel)(void *arg, uint64_t id);
+	/* The stream on it is parked: idle again. */
+	void (*give_back)(void *arg, struct stream *s);
+	/* C's stream of that name is parked and has lost its client: it ends, or is cut. */
+	void (*end)(void *arg, tunnel_peer to, uint64_t stream, bool proper);
 	/* stream_start_tls() as the server with [xmpp] tls. 0 or negative errno. */
 	int (*start_tls)(void *arg, struct stream *s);
 	/* May this source try to sign in now; a failure was seen; a success was. */
@@ -53,12 +58,17 @@ void c2s_edge_accept(struct c2s_edge *c, struct stream *s);
 void c2s_edge_domain_gone(struct c2s_edge *c, const char *domain);
 /* The C is lost: cut them all, at once, so that clients resume. */
 void c2s_edge_peer_lost(struct c2s_edge *c, tunnel_peer peer);
+/* C has something to say on the stream that we named so when it parked. 0; -ENOENT: that C has no
+ * such stream here. */
+int c2s_edge_resume(struct c2s_edge *c, tunnel_peer from, uint64_t stream);
+/* C has lost its end of it without </stream:stream>. 0 or -ENOENT. */
+int c2s_edge_cut(struct c2s_edge *c, tunnel_peer from, uint64_t stream);
 void c2s_edge_drain(struct c2s_edge *c); /* no new ones: they get system-shutdown */
 size_t c2s_edge_count(const struct c2s_edge *c);
 
 struct c2s_edge_stats {
 	uint64_t n_total, n_relayed, n_refused, n_auth_good, n_auth_bad, n_injected;
-	size_t n_unauthenticated, n_open;
+	size_t n_unauthenticated, n_open, n_parked;
 };
 struct c2s_edge_stats c2s_edge_stats(const struct c2s_edge *c);
 /* Calls fn for each stream: what `turnpikectl xmpp` shows. */

@@ -223,9 +223,9 @@ static void client_header(void *arg, const struct xmpp_header *h)
 		open_stream(c, h, &d);
 	} else if (c->state == C2S_RESTART) {
 		send_header_inside(c, h->from, h->lang);
-		c->state = C2S_RELAY;
+		c2s_set_state(c, C2S_RELAY);
 		c->edge->stats.n_relayed++;
-		c2s_count(c);
+		c2s_park_arm(c);
 	}
 }
 
@@ -290,7 +290,7 @@ static void client_element(void *arg, struct xml_node *e, struct xml_arena *aren
 		element_in_clear(c, e);
 	else if (c->state == C2S_SASL)
 		c2s_sasl_from_client(c, e, arena);
-	else if (c->state == C2S_RELAY)
+	else if (c->state >= C2S_RELAY && c->state < C2S_OVER)
 		c2s_relay_from_client(c, e);
 }
 
@@ -310,7 +310,8 @@ static void client_end(void *arg)
 	struct c2s *c = arg;
 
 	c->client_ended = true;
-	if (!c->link) {
+	/* Parked: C hears it without a connection, and has the last words of nobody to pass on. */
+	if (!c->link || c->state == C2S_PARKED) {
 		xmpp_end(c->client);
 		return;
 	}
@@ -382,12 +383,14 @@ static void link_element(void *arg, struct xml_node *e, struct xml_arena *arena)
 
 	if (c->state == C2S_OVER)
 		return;
-	if (xml_node_is(e, XMPP_STREAMS, "error"))
+	if (xml_node_is(e, XMPP_STREAMS, "error")) {
+		c2s_unpark(c);
 		c2s_server_error(c, e);
-	else if (c->state == C2S_SASL)
+	} else if (c->state == C2S_SASL) {
 		c2s_sasl_from_link(c, e, arena);
-	else
+	} else {
 		c2s_relay_from_link(c, e, arena);
+	}
 }
 
 static void link_space(void *arg)
@@ -404,6 +407,7 @@ static void link_end(void *arg)
 
 	if (c->state == C2S_OVER)
 		return;
+	c2s_unpark(c);
 	c->server_ended = true;
 	xmpp_end(c->client);
 	/* Its end is to be seen. */
@@ -417,10 +421,12 @@ static void link_closed(void *arg, enum xmpp_end how, enum xmpp_condition condit
 
 	if (c->state == C2S_OVER)
 		return;
-	if (how == XMPP_END_PROPER || c->client_ended || c->server_ended)
+	if (how == XMPP_END_PROPER || c->client_ended || c->server_ended) {
 		xmpp_end(c->client);
-	else
+		c2s_unlock(c);
+	} else {
 		c2s_link_lost(c, why);
+	}
 }
 
 const struct xmpp_stream_handler c2s_link_handler = {
@@ -429,5 +435,7 @@ const struct xmpp_stream_handler c2s_link_handler = {
 	.space = link_space,
 	.end = link_end,
 	.writable = c2s_link_writable,
+	.frame = c2s_link_frame,
+	.wanted = c2s_link_wanted,
 	.closed = link_closed,
 };

@@ -64,6 +64,7 @@ void c2s_relay_from_client(struct c2s *c, struct xml_node *e)
 			   "RFC 6120 4.9.3.24", "<%s xmlns='%s'/> behind sign-in", e->name, e->ns);
 		return;
 	}
+	c->active_ms = loop_now_ms(c->edge->env->loop);
 	xmpp_send(c->link, e);
 	mind_link(c);
 	c2s_count(c);
@@ -125,6 +126,7 @@ void c2s_relay_from_link(struct c2s *c, struct xml_node *e, struct xml_arena *ar
 		c2s_look_for_resumption(c, e, RESUMPTION_DEPTH - 1);
 	else if (!c->user_known && xml_node_is(e, XMPP_CLIENT, "iq"))
 		look_for_bind(c, e, arena);
+	c->active_ms = loop_now_ms(c->edge->env->loop);
 	xmpp_send(c->client, e);
 	mind_client(c);
 	c2s_count(c);

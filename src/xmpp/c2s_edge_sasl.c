@@ -160,6 +160,7 @@ static void succeeded(struct c2s *c, struct xml_node *e, struct xml_arena *arena
 	} else {
 		c->state = C2S_RELAY;
 		c->edge->stats.n_relayed++;
+		c2s_park_arm(c);
 		id = xml_node_child(e, XMPP_SASL2, "authorization-identifier");
 		address = id ? xml_node_text(arena, id) : NULL;
 		if (address)

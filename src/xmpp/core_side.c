@@ -80,6 +80,42 @@ static void op_binding(void *arg, const struct im_node *node, bool offered)
 		    node->server);
 }
 
+static bool op_keeps(void *arg, struct stream *s)
+{
+	const struct xmpp_core *c = arg;
+
+	return link_core_keeps(c->link, s);
+}
+
+static void op_give_back(void *arg, struct stream *s)
+{
+	const struct xmpp_core *c = arg;
+
+	link_core_give_back(c->link, s);
+}
+
+static uint64_t op_resume(void *arg, tunnel_peer to, uint64_t stream, tunnel_done done, void *ctx,
+			  int *error)
+{
+	struct xmpp_core *c = arg;
+
+	return park_call_resume(&c->parked, to, stream, done, ctx, error);
+}
+
+static void op_cancel_resume(void *arg, uint64_t id)
+{
+	const struct xmpp_core *c = arg;
+
+	c->tunnel->call_cancel(c->tunnel_self, id);
+}
+
+static void op_cut(void *arg, tunnel_peer to, uint64_t stream)
+{
+	struct xmpp_core *c = arg;
+
+	park_call_end(&c->parked, to, stream, false);
+}
+
 static const struct c2s_core_ops client_ops = {
 	.serves = op_serves,
 	.find = op_find,
@@ -89,6 +125,11 @@ static const struct c2s_core_ops client_ops = {
 	.report = op_report,
 	.user = op_user,
 	.binding = op_binding,
+	.keeps = op_keeps,
+	.give_back = op_give_back,
+	.resume = op_resume,
+	.cancel_resume = op_cancel_resume,
+	.cut = op_cut,
 };
 
 static void on_client(void *arg, tunnel_peer from, const struct preface *p, struct stream *s)
@@ -105,7 +146,16 @@ static void on_pair(void *arg, tunnel_peer from, const struct preface *p, struct
 	federation_core_take(c->federation, from, p, s);
 }
 
-static const struct link_core_handler link_handler = { .c2s = on_client, .s2s = on_pair };
+static void on_resume(void *arg, tunnel_peer from, const struct preface *p, struct stream *s)
+{
+	struct xmpp_core *c = arg;
+
+	c2s_core_resume(c->clients, from, p, s);
+}
+
+static const struct link_core_handler link_handler = { .c2s = on_client,
+						       .s2s = on_pair,
+						       .resume = on_resume };
 
 /* --- what E says --- */
 
@@ -180,6 +230,7 @@ static void on_state(void *arg, tunnel_peer from, bool up)
 	c->up[from] = up;
 	look_at_peer(c, from);
 	if (!up) {
+		c2s_core_peer_lost(c->clients, from);
 		link_core_peer_lost(c->link, from);
 		alarm_edge_off(c, from);
 	}
@@ -188,6 +239,19 @@ static void on_state(void *arg, tunnel_peer from, bool up)
 static const struct tunnel_sink sink = {
 	.reset = on_reset, .put = on_put, .del = on_del, .synced = on_synced, .state = on_state
 };
+
+/* E's client of a parked stream is gone. */
+static void serve_end(void *arg, struct tunnel_call *call, tunnel_peer from, const json_t *params)
+{
+	struct xmpp_core *c = arg;
+	int status = -EINVAL;
+	uint64_t stream;
+	bool proper;
+
+	if (park_call_read(params, &stream) && park_call_read_how(params, &proper))
+		status = c->clients ? c2s_core_end(c->clients, from, stream, proper) : -ENOENT;
+	c->tunnel->reply(c->tunnel_self, call, status, NULL);
+}
 
 /* --- life --- */
 
@@ -198,6 +262,7 @@ struct xmpp_core *xmpp_core_new(struct env *env)
 	if (!c)
 		return NULL;
 	c->env = env;
+	park_calls_init(&c->parked, loop_timers(env->loop));
 	c->link = link_core_new(env, &link_handler, c);
 	c->servers = im_servers_new(env);
 	c->clients = c2s_core_new(env, &client_ops, c);
@@ -233,6 +298,8 @@ int xmpp_core_start(struct xmpp_core *c, struct buf *errors)
 
 	c->tunnel = tunnel.ops;
 	c->tunnel_self = tunnel.self;
+	c->parked.tunnel = tunnel.ops;
+	c->parked.tunnel_self = tunnel.self;
 	c->signin = signin.ops;
 	c->signin_self = signin.self;
 	link_core_set_tunnel(c->link, tunnel.ops, tunnel.self);
@@ -240,6 +307,8 @@ int xmpp_core_start(struct xmpp_core *c, struct buf *errors)
 	if (error || !c->tunnel)
 		return error;
 	error = federation_core_start(c->federation, c->tunnel, c->tunnel_self);
+	if (error == 0)
+		error = c->tunnel->serve(c->tunnel_self, PARK_CALL_END, serve_end, c);
 	return error ? error : c->tunnel->subscribe(c->tunnel_self, XMPP_TABLE_EDGE, &sink, c);
 }
 
@@ -278,6 +347,7 @@ void xmpp_core_drain(struct xmpp_core *c)
 /* Owners of streams before the link, which keeps their entries. */
 void xmpp_core_stop(struct xmpp_core *c)
 {
+	park_calls_fini(&c->parked);
 	c2s_core_free(c->clients);
 	c->clients = NULL;
 	federation_core_free(c->federation);
@@ -319,6 +389,7 @@ void xmpp_core_status(const struct xmpp_core *c, json_t *out)
 	im_servers_each(c->servers, count_node, &nodes);
 	json_object_set_new(out, "enabled", json_boolean(xmpp_conf_on(c->conf)));
 	json_object_set_new(out, "streams", json_integer((json_int_t)c2s_core_count(c->clients)));
+	json_object_set_new(out, "parked", json_integer((json_int_t)c2s_core_parked(c->clients)));
 	json_object_set_new(out, "links", json_integer(conn_count(c->env->conns, CONN_XMPP_LINK)));
 	json_object_set_new(out, "im-nodes", json_integer(nodes.n));
 	json_object_set_new(out, "im-nodes-alive", json_integer(nodes.n_alive));

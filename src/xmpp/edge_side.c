@@ -38,6 +38,20 @@ static void op_cancel(void *arg, uint64_t id)
 	link_edge_cancel(e->link, id);
 }
 
+static void op_give_back(void *arg, struct stream *s)
+{
+	const struct xmpp_edge *e = arg;
+
+	link_edge_give_back(e->link, s);
+}
+
+static void op_end(void *arg, tunnel_peer to, uint64_t stream, bool proper)
+{
+	struct xmpp_edge *e = arg;
+
+	park_call_end(&e->parked, to, stream, proper);
+}
+
 static bool asks_certificate(const struct xmpp_edge *e)
 {
 	return e->conf->client_ca && e->conf->client_ca[0];
@@ -106,6 +120,8 @@ static const struct c2s_edge_ops client_ops = {
 	.domain = op_domain,
 	.take = op_take,
 	.cancel = op_cancel,
+	.give_back = op_give_back,
+	.end = op_end,
 	.start_tls = op_start_tls,
 	.may_try = op_may_try,
 	.tried = op_tried,
@@ -208,6 +224,40 @@ static void on_domains(void *arg, const char *domain)
 	alarm_clear(e->env->alarms, "xmpp-certificate", domain);
 }
 
+/* --- what C asks for streams that are parked --- */
+
+static void serve_resume(void *arg, struct tunnel_call *call, tunnel_peer from,
+			 const json_t *params)
+{
+	struct xmpp_edge *e = arg;
+	uint64_t stream;
+	int status = -EINVAL;
+
+	if (park_call_read(params, &stream))
+		status = e->clients ? c2s_edge_resume(e->clients, from, stream) : -ENOENT;
+	e->tunnel->reply(e->tunnel_self, call, status, NULL);
+}
+
+static void serve_end(void *arg, struct tunnel_call *call, tunnel_peer from, const json_t *params)
+{
+	struct xmpp_edge *e = arg;
+	int status = -EINVAL;
+	uint64_t stream;
+	bool proper;
+
+	/* An end with words comes on the link. */
+	if (park_call_read(params, &stream) && park_call_read_how(params, &proper) && !proper)
+		status = e->clients ? c2s_edge_cut(e->clients, from, stream) : -ENOENT;
+	e->tunnel->reply(e->tunnel_self, call, status, NULL);
+}
+
+static int serve_calls(struct xmpp_edge *e)
+{
+	int error = e->tunnel->serve(e->tunnel_self, PARK_CALL_RESUME, serve_resume, e);
+
+	return error ? error : e->tunnel->serve(e->tunnel_self, PARK_CALL_END, serve_end, e);
+}
+
 /* --- what C is told --- */
 
 static bool has_pool(const struct xmpp_edge *e)
@@ -266,6 +316,7 @@ struct xmpp_edge *xmpp_edge_new(struct env *env)
 	e->env = env;
 	net_random(random, sizeof(random));
 	loop_deferred_init(&e->look, on_look, e);
+	park_calls_init(&e->parked, loop_timers(env->loop));
 	xmpp_listen_init(&e->listen, env, "chat clients");
 	e->failures = rate_new(random, MAX_SOURCES);
 	e->link = link_edge_new(env, &link_handler, e);
@@ -299,6 +350,8 @@ int xmpp_edge_start(struct xmpp_edge *e, struct buf *errors)
 
 	e->tunnel = tunnel.ops;
 	e->tunnel_self = tunnel.self;
+	e->parked.tunnel = tunnel.ops;
+	e->parked.tunnel_self = tunnel.self;
 	e->signin = signin.ops;
 	e->signin_self = signin.self;
 	link_edge_set_tunnel(e->link, tunnel.ops, tunnel.self);
@@ -307,6 +360,8 @@ int xmpp_edge_start(struct xmpp_edge *e, struct buf *errors)
 	if (error || !e->tunnel)
 		return error;
 	error = federation_edge_start(e->federation, e->tunnel, e->tunnel_self);
+	if (error == 0)
+		error = serve_calls(e);
 	return error ? error : e->tunnel->publish(e->tunnel_self, XMPP_TABLE_EDGE, &source, e);
 }
 
@@ -345,6 +400,7 @@ void xmpp_edge_drain(struct xmpp_edge *e)
 void xmpp_edge_stop(struct xmpp_edge *e)
 {
 	loop_defer_cancel(&e->look);
+	park_calls_fini(&e->parked);
 	xmpp_listen_close(&e->listen);
 	c2s_edge_free(e->clients);
 	e->clients = NULL;
@@ -390,6 +446,7 @@ void xmpp_edge_status(const struct xmpp_edge *e, json_t *out)
 	put(out, "signed-in", s.n_auth_good);
 	put(out, "sign-in-failures", s.n_auth_bad);
 	put(out, "injected", s.n_injected);
+	put(out, "parked", s.n_parked);
 	put(out, "idle-links", n_idle);
 	put(out, "links", conn_count(e->env->conns, CONN_XMPP_LINK));
 	put(out, "domains", xmpp_domains_count(e->domains));

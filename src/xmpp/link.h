@@ -8,6 +8,7 @@
  *   C: CONNECTING --TLS, hello sent--> IDLE --E's preface--> TAKEN (given to the owner)
  *   E: HELLO_WAIT --hello "idle"--> IDLE --link_edge_take--> TAKEN
  *      HELLO_WAIT --hello "s2s"--> TAKEN (given to the owner)
+ *   both: TAKEN --link_..._give_back--> IDLE (its stream is parked)
  *
  * Whoever gets a stream from here owns it as any other. The entry in the connection table
  * (CONN_XMPP_LINK, stream.conn_id) stays here and ends with the stream, which it learns by
@@ -54,6 +55,8 @@ uint64_t link_edge_wait(struct link_edge *l, tunnel_peer from, const struct pref
 			uint32_t timeout_ms,
 			void (*done)(void *arg, struct stream *s, const char *why), void *arg);
 void link_edge_cancel(struct link_edge *l, uint64_t id);
+/* C has said its last word of the stream that s was taken for: idle again. Takes s over. */
+void link_edge_give_back(struct link_edge *l, struct stream *s);
 size_t link_edge_idle(const struct link_edge *l, tunnel_peer from);
 /* One object a C that has or had connections: {"peer","idle","taken","waiting",...}. */
 json_t *link_edge_json(const struct link_edge *l);
@@ -64,6 +67,8 @@ struct link_core_handler {
 	/* E took a connection: takes s over, positioned behind E's preface. */
 	void (*c2s)(void *arg, tunnel_peer from, const struct preface *p, struct stream *s);
 	void (*s2s)(void *arg, tunnel_peer from, const struct preface *p, struct stream *s);
+	/* For a stream of a client that was parked. */
+	void (*resume)(void *arg, tunnel_peer from, const struct preface *p, struct stream *s);
 };
 struct link_core *link_core_new(struct env *env, const struct link_core_handler *h, void *arg);
 /* Dials every [tunnel-peer] (tunnel_peer_info.host) that is ready, pool-idle connections each; new
@@ -84,6 +89,11 @@ void link_core_free(struct link_core *l);
  * *error when it cannot begin: -EPIPE no such E or its name is not known yet, -EAGAIN pool-max. */
 struct stream *link_core_open(struct link_core *l, tunnel_peer to, const struct preface *p,
 			      const struct stream_handler *h, void *arg, int *error);
+/* Would s, which was taken, be wanted idle? E is to know it first: one that it may take at this
+ * moment must not be closed here. */
+bool link_core_keeps(const struct link_core *l, struct stream *s);
+/* The last word of the stream that s was taken for is in its output: idle again. Takes s over. */
+void link_core_give_back(struct link_core *l, struct stream *s);
 /* Is the pool of that E working (an idle connection, or one that was taken lately)? */
 bool link_core_up(const struct link_core *l, tunnel_peer to);
 json_t *link_core_json(const struct link_core *l);

@@ -72,8 +72,15 @@ void link_conn_set_state(struct link_conn *c, enum link_state state)
 	c->conn.state = states[state];
 	/* Only now is it known from where it was dialled. */
 	c->conn.local = c->stream->local;
-	if (state == LINK_IDLE)
-		c->idle_ms = loop_now_ms(c->env->loop);
+	if (state != LINK_IDLE)
+		return;
+	c->idle_ms = loop_now_ms(c->env->loop);
+	c->conn.session[0] = c->conn.user[0] = '\0';
+}
+
+struct link_conn *link_conn_of(struct stream *s)
+{
+	return CONTAINER_OF(s->watch, struct link_conn, watch);
 }
 
 void link_conn_close(struct link_conn *c, const char *why)
@@ -91,7 +98,7 @@ void link_conn_forget(struct link_conn *c, const char *why)
 
 void link_conn_label(struct link_conn *c, const struct preface *p)
 {
-	if (p->kind == PREFACE_C2S)
+	if (p->kind == PREFACE_C2S || p->kind == PREFACE_RESUME)
 		slice_copy(c->conn.session, sizeof(c->conn.session), slice_of(p->session));
 	if (p->kind == PREFACE_S2S)
 		snprintf(c->conn.user, sizeof(c->conn.user), "%.60s %.60s", p->local, p->remote);

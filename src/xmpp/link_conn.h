@@ -26,6 +26,7 @@ struct link_conn {
 	struct conn conn;
 	struct timer timer;
 	int64_t idle_ms; /* when it became so */
+	bool was_taken;	 /* and came back: the other side knows us */
 	const char *why; /* closed by us, static; NULL: as the stream says */
 	/* The stream is over; the struct is freed behind it. */
 	void (*gone)(struct link_conn *c, const char *why);
@@ -42,6 +43,8 @@ void link_conn_close(struct link_conn *c, const char *why);
 void link_conn_forget(struct link_conn *c, const char *why);
 /* TAKEN: what it is for, in the table. */
 void link_conn_label(struct link_conn *c, const struct preface *p);
+/* The one that s is, as long as the watch of it is in place. */
+struct link_conn *link_conn_of(struct stream *s);
 /* The frame in front of what was read: bytes used, 0 more is needed, -EBADMSG with *why. */
 int link_conn_read(struct link_conn *c, struct preface *out, const char **why);
 

@@ -4,7 +4,8 @@
  * A peer is dialled while its tunnel is up. As many connections as are missing are dialled at once;
  * when one fails, the next try waits a random time of 0 to 0.2 s, doubled up to 30 s, until one has
  * stood for a while or was taken. Connections that E takes as soon as they come show that more wait
- * there: for some seconds more are kept.
+ * there: for some seconds more are kept. What comes back from parked streams is kept up to the same
+ * number.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -160,7 +161,7 @@ static void on_gone(struct link_conn *c, const char *why)
 	/* Closed here: drained, or settings that are no more. */
 	if (c->why)
 		return;
-	if (state == LINK_CONNECTING || early)
+	if (state == LINK_CONNECTING || (early && !c->was_taken))
 		failed(p, why);
 	fill(p);
 }
@@ -171,6 +172,7 @@ static void become_taken(struct link_conn *c, const struct preface *preface)
 	struct link_core *l = p->link;
 	size_t most = (size_t)BOOST_TIMES * l->n_keep;
 
+	timer_stop(timers(l), &c->timer);
 	link_conn_set_state(c, LINK_TAKEN);
 	link_conn_label(c, preface);
 	list_del(&c->node);
@@ -206,6 +208,8 @@ static void give(struct link_conn *c, const struct preface *preface)
 	stream_set_handler(s, NULL, NULL);
 	if (preface->kind == PREFACE_C2S)
 		l->handler->c2s(l->arg, p->id, preface, s);
+	else if (preface->kind == PREFACE_RESUME)
+		l->handler->resume(l->arg, p->id, preface, s);
 	else
 		l->handler->s2s(l->arg, p->id, preface, s);
 	/* What came behind the preface. */
@@ -225,6 +229,12 @@ static void refuse(struct link_conn *c, const char *why)
 	fill(p);
 }
 
+/* What E may say to an idle connection. */
+static bool takes(enum preface_kind kind)
+{
+	return kind == PREFACE_C2S || kind == PREFACE_S2S || kind == PREFACE_RESUME;
+}
+
 static void on_readable(void *arg)
 {
 	struct link_conn *c = arg;
@@ -234,8 +244,8 @@ static void on_readable(void *arg)
 
 	if (used < 0)
 		refuse(c, why);
-	else if (used > 0 && p.kind == PREFACE_IDLE)
-		refuse(c, "E said what only C says");
+	else if (used > 0 && !takes(p.kind))
+		refuse(c, "E said what has no place on an idle connection");
 	else if (used > 0)
 		give(c, &p);
 	else if (stream_eof(c->stream))
@@ -261,6 +271,41 @@ static void on_closed(void *arg, enum stream_end end, const char *why)
 static const struct stream_handler stream_handler = { .opened = on_opened,
 						      .readable = on_readable,
 						      .closed = on_closed };
+
+static void on_unsent(void *arg)
+{
+	struct link_conn *c = arg;
+
+	if (evbuffer_get_length(stream_out(c->stream)) > 0)
+		link_conn_close(c, "E does not take the last words of a stream");
+}
+
+bool link_core_keeps(const struct link_core *l, struct stream *s)
+{
+	const struct core_peer *p = link_conn_of(s)->peer;
+
+	/* An E that takes no new ones keeps what there is. */
+	return !l->draining && p->wanted && (!p->up || p->n_idle < l->n_keep + p->boost);
+}
+
+void link_core_give_back(struct link_core *l, struct stream *s)
+{
+	struct link_conn *c = link_conn_of(s);
+	struct core_peer *p = c->peer;
+
+	p->n_taken--;
+	p->n_idle++;
+	c->was_taken = true;
+	link_conn_set_state(c, LINK_IDLE);
+	list_del(&c->node);
+	list_add_tail(&p->conns, &c->node);
+	stream_set_handler(s, &stream_handler, c);
+	timer_init(&c->timer, on_unsent, c);
+	timer_start(timers(l), &c->timer, LINK_HANDSHAKE_MS);
+	if (stream_eof(s))
+		link_conn_close(c, "closed by E");
+	fill(p);
+}
 
 /* --- dialling --- */
 

@@ -226,7 +226,7 @@ static void on_wait_over(void *arg)
 
 	p->n_unserved++;
 	trace_add(env->trace, "xmpp.link.empty", "[xmpp] pool-idle", NULL,
-		  w->preface.kind == PREFACE_C2S ? w->preface.session : NULL,
+		  w->preface.session[0] ? w->preface.session : NULL,
 		  "no idle connection of %s came in time", p->name);
 	alarm_raise(
 		env->alarms, "xmpp-link-down", p->name, ALARM_ERROR,
@@ -301,6 +301,18 @@ static void give_s2s(struct link_edge *l, struct link_conn *c, const struct pref
 		stream_got(s);
 }
 
+/* Back from its stream, or new. */
+static void enter_idle(struct link_edge *l, struct link_conn *c)
+{
+	struct edge_peer *p = c->peer;
+
+	link_conn_set_state(c, LINK_IDLE);
+	list_del(&c->node);
+	list_add_head(&p->idle, &c->node);
+	p->n_idle++;
+	alarm_clear(l->env->alarms, "xmpp-link-down", p->name);
+}
+
 static void become_idle(struct link_edge *l, struct link_conn *c)
 {
 	struct edge_peer *p = c->peer;
@@ -310,11 +322,7 @@ static void become_idle(struct link_edge *l, struct link_conn *c)
 		return;
 	}
 	timer_stop(timers(l), &c->timer);
-	link_conn_set_state(c, LINK_IDLE);
-	list_del(&c->node);
-	list_add_head(&p->idle, &c->node);
-	p->n_idle++;
-	alarm_clear(l->env->alarms, "xmpp-link-down", p->name);
+	enter_idle(l, c);
 	serve_peer(l, p);
 }
 
@@ -355,6 +363,25 @@ static void on_closed(void *arg, enum stream_end end, const char *why)
 
 static const struct stream_handler stream_handler = { .readable = on_readable,
 						      .closed = on_closed };
+
+void link_edge_give_back(struct link_edge *l, struct stream *s)
+{
+	struct link_conn *c = link_conn_of(s);
+	struct edge_peer *p = c->peer;
+
+	p->n_taken--;
+	c->was_taken = true;
+	enter_idle(l, c);
+	stream_set_handler(s, &stream_handler, c);
+	if (stream_eof(s))
+		link_conn_close(c, "closed by C");
+	else if (evbuffer_get_length(stream_in(s)) > 0)
+		refuse(c, "xmpp.link.protocol", "C spoke on an idle connection");
+	else if (p->n_idle > LINK_MAX_IDLE)
+		link_conn_close(c, "enough are idle");
+	else if (p->n_waiting > 0)
+		loop_defer(l->env->loop, &l->serve);
+}
 
 static void on_hello_late(void *arg)
 {

@@ -1,13 +1,50 @@
 #include "xmpp/preface.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/addr.h"
 #include "proto/json_strict.h"
 
-static const char *const kinds[] = { "idle", "c2s", "s2s" };
+static const char *const kinds[] = { "idle", "c2s", "s2s", "park", "parked", "resume" };
+
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* --- names of streams --- */
+
+const char *preface_id_str(uint64_t id, char buf[PREFACE_ID_BYTES])
+{
+	snprintf(buf, PREFACE_ID_BYTES, "%" PRIx64, id);
+	return buf;
+}
+
+bool preface_id_parse(struct slice text, uint64_t *id)
+{
+	uint64_t v = 0;
+
+	if (text.n == 0 || text.n >= PREFACE_ID_BYTES || text.p[0] == '0')
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	*id = v;
+	return true;
+}
+
+static bool names_stream(enum preface_kind kind)
+{
+	return kind == PREFACE_PARK || kind == PREFACE_PARKED || kind == PREFACE_RESUME;
+}
 
 /* --- print --- */
 
@@ -41,6 +78,7 @@ static bool add_c2s(json_t *o, const struct preface *p)
 
 static json_t *to_json(const struct preface *p)
 {
+	char id[PREFACE_ID_BYTES];
 	json_t *o = json_object();
 	bool good = o && set(o, "v", json_integer(PREFACE_VERSION)) &&
 		    set(o, "kind", json_string(kinds[p->kind]));
@@ -50,6 +88,10 @@ static json_t *to_json(const struct preface *p)
 	if (good && p->kind == PREFACE_S2S)
 		good = set(o, "local", json_string(p->local)) &&
 		       set(o, "remote", json_string(p->remote));
+	if (good && names_stream(p->kind))
+		good = set(o, "stream", json_string(preface_id_str(p->stream, id)));
+	if (good && p->kind == PREFACE_PARKED)
+		good = set(o, "keep", json_boolean(p->keep));
 	if (good)
 		return o;
 	json_decref(o);
@@ -94,6 +136,8 @@ static bool is_legal(const struct preface *p)
 		return true;
 	if (p->kind == PREFACE_S2S)
 		return is_domain(p->local) && is_domain(p->remote);
+	if (names_stream(p->kind))
+		return p->stream != 0;
 	if (p->kind != PREFACE_C2S || p->n_addrs > PREFACE_MAX_ADDRS)
 		return false;
 	for (size_t i = 0; i < p->n_addrs; i++)
@@ -184,24 +228,37 @@ static const char *take_c2s(const json_t *o, struct preface *out)
 	return take_addrs(o, out);
 }
 
+static const char *take_stream(const json_t *o, struct preface *out)
+{
+	const json_t *keep = json_object_get(o, "keep");
+
+	if (!preface_id_parse(text_of(o, "stream"), &out->stream))
+		return "stream is no id";
+	if (out->kind == PREFACE_PARKED && !json_is_boolean(keep))
+		return "keep is neither true nor false";
+	out->keep = out->kind == PREFACE_PARKED && json_is_true(keep);
+	return NULL;
+}
+
 static const char *take(const json_t *o, struct preface *out)
 {
 	const json_t *v = json_object_get(o, "v");
 	struct slice kind = text_of(o, "kind");
+	size_t i = 0;
 
 	if (!json_is_integer(v) || json_integer_value(v) != PREFACE_VERSION)
 		return "unknown version";
-	if (slice_eq(kind, SLICE("idle"))) {
-		out->kind = PREFACE_IDLE;
-		return NULL;
-	}
-	if (slice_eq(kind, SLICE("c2s"))) {
-		out->kind = PREFACE_C2S;
-		return take_c2s(o, out);
-	}
-	if (!slice_eq(kind, SLICE("s2s")))
+	while (i < N_KINDS && !slice_eq(kind, slice_of(kinds[i])))
+		i++;
+	if (i == N_KINDS)
 		return "unknown kind";
-	out->kind = PREFACE_S2S;
+	out->kind = (enum preface_kind)i;
+	if (out->kind == PREFACE_C2S)
+		return take_c2s(o, out);
+	if (names_stream(out->kind))
+		return take_stream(o, out);
+	if (out->kind != PREFACE_S2S)
+		return NULL;
 	if (!take_domain(o, "local", out->local) || !take_domain(o, "remote", out->remote))
 		return "local or remote is no domain";
 	return NULL;

@@ -18,6 +18,7 @@
 #include "xmpp/im_server.h"
 #include "xmpp/link.h"
 #include "xmpp/listen.h"
+#include "xmpp/park_call.h"
 
 #define XMPP_MAX_PEERS 256
 
@@ -37,6 +38,7 @@ struct xmpp_edge {
 	struct c2s_edge *clients;
 	struct federation_edge *federation;
 	struct xmpp_domains *domains; /* federation's */
+	struct park_calls parked;
 	struct xmpp_listen listen;
 	struct rate *failures;	     /* of sources */
 	struct loop_deferred look;   /* certificates against domains */
@@ -54,6 +56,7 @@ struct xmpp_core {
 	void *signin_self;
 	struct link_core *link;
 	struct c2s_core *clients;
+	struct park_calls parked;
 	struct im_servers *servers;
 	struct federation_core *federation;
 	bool has_pool[XMPP_MAX_PEERS + 1]; /* by tunnel_peer: E has said so */

@@ -3,9 +3,11 @@
  * and looks again when it fires, so that traffic moves no timer and a sleeping stream has one
  * wakeup an idle time.
  *
+ *   OPEN --xmpp_leave--> parked: OPEN, or ENDING after xmpp_end() and xmpp_fail(), without a socket
+ *   parked --xmpp_attach--> OPEN, ENDING; after xmpp_fail() CLOSED; --out of memory--> CLOSED
  *   OPEN --xmpp_end--> ENDING [xmpp_end]
  *   ENDING --peer's end--> CLOSED [on_end]; --5 s--> CLOSED [tick]
- *   any --xmpp_fail, xmpp_cut--> CLOSED [leave_socket]; --limits, peer gone--> CLOSED [over]
+ *   any --xmpp_fail, xmpp_cut--> CLOSED [xmpp_leave_socket]; --limits, peer gone--> CLOSED [over]
  *
  * Callbacks may do everything, xmpp_free() included: memory goes when the last call inside x has
  * returned (x->n_inside).
@@ -17,50 +19,13 @@
 #include <stdlib.h>
 
 #include "core/net.h"
+#include "xmpp/stream_impl.h"
 
 #define CHUNK_BYTES	8192
 #define PRINT_MAX_BYTES (32u * 1024 * 1024) /* the longest stanza, every byte of it escaped */
 #define KEPT_BYTES	16384		    /* of the print buffer between two stanzas */
 #define SEND_LOOKS	4		    /* in one send timeout */
 #define NEVER		INT64_MAX
-
-enum xmpp_state { XMPP_OPEN, XMPP_ENDING, XMPP_CLOSED };
-
-struct xmpp_stream {
-	struct stream *s; /* NULL: CLOSED */
-	const struct xmpp_stream_handler *handler;
-	void *arg;
-	struct xml_stream *xml;
-	struct timerq *timers;
-	struct timer timer;
-	struct buf print;
-	const char *content;
-	uint32_t rate_bytes, burst_bytes, idle_ms, send_timeout_ms, sleep_ms;
-	uint32_t n_inside; /* calls of ours on the stack */
-	int64_t tokens;	   /* thousandths of bytes that may be read now; below 0: debt */
-	int64_t refilled_ms;
-	int64_t shaped_until_ms; /* 0: not shaped now */
-	int64_t quiet_since_ms;
-	int64_t end_by_ms;     /* ENDING */
-	int64_t send_look_ms;  /* 0: nothing waits */
-	int64_t send_since_ms; /* the peer took something */
-	uint64_t n_taken;      /* bytes that it had taken then */
-	struct xmpp_stream_stats stats;
-	uint16_t n_pauses;
-	uint8_t state; /* enum xmpp_state */
-	bool freed;
-	bool reading; /* read_on() is on the stack */
-	bool look;    /* the timer is to read */
-	bool broken;  /* something could not be printed */
-	bool peer_ended;
-	bool header_sent;
-	bool dialback; /* our header declared db */
-	bool tls_waiting;
-	bool asleep;
-	bool gone; /* s is closed, but its input may be read yet */
-};
-
-_Static_assert(sizeof(struct xmpp_stream) <= 400, "idle streams must be small");
 
 static void enter(struct xmpp_stream *x)
 {
@@ -76,11 +41,6 @@ static void leave(struct xmpp_stream *x)
 	free(x);
 }
 
-static int64_t now_ms(const struct xmpp_stream *x)
-{
-	return x->timers->now_ms;
-}
-
 /* --- deadlines --- */
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -92,8 +52,10 @@ static int64_t next_ms(const struct xmpp_stream *x)
 {
 	int64_t at = NEVER;
 
-	if (x->look || x->broken || (x->state == XMPP_ENDING && x->peer_ended))
-		return now_ms(x);
+	if (x->parked)
+		return x->ask || x->broken ? xmpp_now_ms(x) : NEVER;
+	if (x->look || x->has_room || x->broken || (x->state == XMPP_ENDING && x->peer_ended))
+		return xmpp_now_ms(x);
 	if (x->state == XMPP_ENDING)
 		at = x->end_by_ms;
 	if (x->shaped_until_ms > 0)
@@ -108,7 +70,7 @@ static int64_t next_ms(const struct xmpp_stream *x)
 }
 
 /* Arms the timer when it would come too late. One that comes too early looks again. */
-static void wake(struct xmpp_stream *x)
+void xmpp_wake(struct xmpp_stream *x)
 {
 	int64_t at;
 
@@ -117,17 +79,18 @@ static void wake(struct xmpp_stream *x)
 	at = next_ms(x);
 	if (at == NEVER || (timer_armed(&x->timer) && x->timer.due_ms <= at))
 		return;
-	timer_start(x->timers, &x->timer, at - now_ms(x));
+	timer_start(x->timers, &x->timer, at - xmpp_now_ms(x));
 }
 
 /* --- the end --- */
 
 /* CLOSED; the socket is the caller's. */
-static struct stream *leave_socket(struct xmpp_stream *x)
+struct stream *xmpp_leave_socket(struct xmpp_stream *x)
 {
 	struct stream *s = x->s;
 
 	x->s = NULL;
+	x->parked = false;
 	x->state = XMPP_CLOSED;
 	timer_stop(x->timers, &x->timer);
 	xml_stream_pause(x->xml);
@@ -146,7 +109,7 @@ static void over(struct xmpp_stream *x, enum xmpp_end how, enum xmpp_condition c
 /* The peer did not end it as it should. */
 static void lost(struct xmpp_stream *x, const char *why)
 {
-	stream_close(leave_socket(x));
+	stream_close(xmpp_leave_socket(x));
 	over(x, XMPP_END_CUT, XMPP_UNDEFINED_CONDITION, why);
 }
 
@@ -172,11 +135,33 @@ static uint64_t n_taken(const struct xmpp_stream *x)
 	return x->stats.out_bytes - evbuffer_get_length(stream_out(x->s));
 }
 
-/* What stands in x->print goes out. False: nothing of it did. */
-static bool queue(struct xmpp_stream *x)
+/* Parked: what stands in x->print stays there until there is a socket. */
+static bool wait_for_socket(struct xmpp_stream *x)
 {
-	bool good = !x->print.failed && evbuffer_add(stream_out(x->s), x->print.p, x->print.n) == 0;
+	if (x->print.failed)
+		x->broken = true;
+	else if (!x->asked)
+		x->ask = x->asked = true;
+	xmpp_wake(x);
+	return !x->broken;
+}
 
+/* Room to print in. */
+static struct buf *begin(struct xmpp_stream *x)
+{
+	if (!x->parked)
+		buf_reset(&x->print);
+	return &x->print;
+}
+
+/* What stands in x->print goes out. False: nothing of it did. */
+bool xmpp_queue(struct xmpp_stream *x)
+{
+	bool good;
+
+	if (x->parked)
+		return wait_for_socket(x);
+	good = !x->print.failed && evbuffer_add(stream_out(x->s), x->print.p, x->print.n) == 0;
 	if (good) {
 		x->stats.out_bytes += x->print.n;
 		stream_flush(x->s);
@@ -187,14 +172,14 @@ static bool queue(struct xmpp_stream *x)
 		buf_fini(&x->print);
 	if (good && x->send_timeout_ms > 0 && x->send_look_ms == 0) {
 		x->n_taken = x->stats.out_bytes - evbuffer_get_length(stream_out(x->s));
-		x->send_since_ms = now_ms(x);
-		x->send_look_ms = now_ms(x) + x->send_timeout_ms / SEND_LOOKS + 1;
+		x->send_since_ms = xmpp_now_ms(x);
+		x->send_look_ms = xmpp_now_ms(x) + x->send_timeout_ms / SEND_LOOKS + 1;
 	}
-	wake(x);
+	xmpp_wake(x);
 	return good;
 }
 
-static bool can_send(const struct xmpp_stream *x)
+bool xmpp_can_send(const struct xmpp_stream *x)
 {
 	return x->state == XMPP_OPEN && !x->gone && !x->broken;
 }
@@ -203,37 +188,39 @@ void xmpp_send_header(struct xmpp_stream *x, const struct xmpp_header *h)
 {
 	struct xmpp_header mine = *h;
 
-	if (!can_send(x))
+	if (!xmpp_can_send(x))
 		return;
 	if (!mine.content)
 		mine.content = x->content;
-	buf_reset(&x->print);
-	xmpp_print_header(&x->print, &mine);
+	xmpp_print_header(begin(x), &mine);
 	x->dialback = mine.dialback;
-	x->header_sent = queue(x);
+	x->header_sent = xmpp_queue(x);
 }
 
 void xmpp_send(struct xmpp_stream *x, const struct xml_node *e)
 {
-	if (!can_send(x))
+	if (!xmpp_can_send(x))
 		return;
-	buf_reset(&x->print);
-	xml_node_print(e, x->content, x->dialback, &x->print);
-	if (queue(x))
+	xml_node_print(e, x->content, x->dialback, begin(x));
+	if (xmpp_queue(x))
 		x->stats.n_out++;
 }
 
 void xmpp_send_space(struct xmpp_stream *x)
 {
-	if (!can_send(x) || evbuffer_get_length(stream_out(x->s)) > 0)
+	/* Whoever is parked is kept alive by his own box. */
+	if (!xmpp_can_send(x) || x->parked || evbuffer_get_length(stream_out(x->s)) > 0)
 		return;
-	buf_reset(&x->print);
-	buf_add_char(&x->print, ' ');
-	queue(x);
+	buf_add_char(begin(x), ' ');
+	xmpp_queue(x);
 }
 
 bool xmpp_is_full(struct xmpp_stream *x)
 {
+	if (x->parked) {
+		x->told_full = x->print.n >= STREAM_HIGH_BYTES;
+		return x->told_full;
+	}
 	return x->s && !x->gone && stream_is_full(x->s);
 }
 
@@ -256,14 +243,14 @@ static void spend(struct xmpp_stream *x, size_t n)
 
 	if (x->rate_bytes == 0)
 		return;
-	x->tokens += (now_ms(x) - x->refilled_ms) * x->rate_bytes;
+	x->tokens += (xmpp_now_ms(x) - x->refilled_ms) * x->rate_bytes;
 	if (x->tokens > most)
 		x->tokens = most;
-	x->refilled_ms = now_ms(x);
+	x->refilled_ms = xmpp_now_ms(x);
 	x->tokens -= (int64_t)n * 1000;
 	if (x->tokens >= 0)
 		return;
-	x->shaped_until_ms = now_ms(x) - x->tokens / x->rate_bytes + 1;
+	x->shaped_until_ms = xmpp_now_ms(x) - x->tokens / x->rate_bytes + 1;
 	x->stats.n_shaped++;
 }
 
@@ -277,7 +264,7 @@ static int feed(struct xmpp_stream *x)
 	if (n <= 0)
 		return 0;
 	stream_consumed(x->s);
-	x->quiet_since_ms = x->stats.last_in_ms = now_ms(x);
+	x->quiet_since_ms = x->stats.last_in_ms = xmpp_now_ms(x);
 	x->stats.in_bytes += (uint64_t)n;
 	x->asleep = false;
 	spend(x, (size_t)n);
@@ -309,12 +296,14 @@ static void read_on(struct xmpp_stream *x)
 			r = -EBADMSG;
 	}
 	x->reading = false;
+	if (x->parked)
+		xml_stream_sleep(x->xml); /* not before the frame is used up */
 	if (r < 0 && x->s && !x->freed)
 		refuse_xml(x);
 	else if (is_over(x))
 		lost(x, "closed by peer without end of stream");
 	if (!x->freed)
-		wake(x);
+		xmpp_wake(x);
 	leave(x);
 }
 
@@ -403,7 +392,7 @@ static void on_space(void *arg)
 
 static void finished(struct xmpp_stream *x)
 {
-	stream_close(leave_socket(x));
+	stream_close(xmpp_leave_socket(x));
 	over(x, XMPP_END_PROPER, XMPP_UNDEFINED_CONDITION, "stream ended");
 }
 
@@ -422,11 +411,21 @@ static void on_end(void *arg)
 		xmpp_end(x);
 }
 
+static int on_frame(void *arg, struct slice bytes)
+{
+	struct xmpp_stream *x = arg;
+
+	if (!x->s || x->freed || !x->handler->frame)
+		return -EBADMSG;
+	return x->handler->frame(x->arg, bytes);
+}
+
 static const struct xml_stream_events xml_events = {
 	.header = on_header,
 	.element = on_element,
 	.space = on_space,
 	.end = on_end,
+	.frame = on_frame,
 };
 
 /* --- what the socket reports --- */
@@ -439,7 +438,7 @@ static void on_opened(void *arg)
 		return;
 	enter(x);
 	x->tls_waiting = false;
-	x->quiet_since_ms = now_ms(x);
+	x->quiet_since_ms = xmpp_now_ms(x);
 	if (x->handler->tls)
 		x->handler->tls(x->arg);
 	if (!x->freed && x->s)
@@ -475,7 +474,7 @@ static void on_closed(void *arg, enum stream_end end, const char *why)
 	leave(x);
 }
 
-static const struct stream_handler socket_handler = {
+const struct stream_handler xmpp_socket_handler = {
 	.opened = on_opened,
 	.readable = on_readable,
 	.writable = on_writable,
@@ -487,7 +486,7 @@ static const struct stream_handler socket_handler = {
 /* True: it does not take what we send. */
 static bool is_slow(struct xmpp_stream *x)
 {
-	if (x->send_look_ms == 0 || now_ms(x) < x->send_look_ms)
+	if (x->send_look_ms == 0 || xmpp_now_ms(x) < x->send_look_ms)
 		return false;
 	if (evbuffer_get_length(stream_out(x->s)) == 0) {
 		x->send_look_ms = 0;
@@ -495,26 +494,26 @@ static bool is_slow(struct xmpp_stream *x)
 	}
 	if (n_taken(x) > x->n_taken || x->s->state == STREAM_OPENING || x->tls_waiting) {
 		x->n_taken = n_taken(x);
-		x->send_since_ms = now_ms(x);
+		x->send_since_ms = xmpp_now_ms(x);
 	}
-	x->send_look_ms = now_ms(x) + x->send_timeout_ms / SEND_LOOKS + 1;
-	return now_ms(x) - x->send_since_ms >= x->send_timeout_ms;
+	x->send_look_ms = xmpp_now_ms(x) + x->send_timeout_ms / SEND_LOOKS + 1;
+	return xmpp_now_ms(x) - x->send_since_ms >= x->send_timeout_ms;
 }
 
 static bool is_idle(struct xmpp_stream *x)
 {
-	if (x->idle_ms == 0 || now_ms(x) < x->quiet_since_ms + x->idle_ms)
+	if (x->idle_ms == 0 || xmpp_now_ms(x) < x->quiet_since_ms + x->idle_ms)
 		return false;
 	if (can_read(x))
 		return true;
 	/* It is us who do not read. */
-	x->quiet_since_ms = now_ms(x);
+	x->quiet_since_ms = xmpp_now_ms(x);
 	return false;
 }
 
 static void maybe_sleep(struct xmpp_stream *x)
 {
-	if (x->asleep || x->sleep_ms == 0 || now_ms(x) < x->quiet_since_ms + x->sleep_ms)
+	if (x->asleep || x->sleep_ms == 0 || xmpp_now_ms(x) < x->quiet_since_ms + x->sleep_ms)
 		return;
 	/* With half an element it keeps its memory, and is not asked again before the next byte. */
 	xml_stream_sleep(x->xml);
@@ -522,36 +521,60 @@ static void maybe_sleep(struct xmpp_stream *x)
 	x->asleep = true;
 }
 
+static void tell_room(struct xmpp_stream *x)
+{
+	bool has_room = x->has_room;
+
+	x->has_room = false;
+	if (has_room && x->handler->writable)
+		x->handler->writable(x->arg);
+}
+
+static void tick_parked(struct xmpp_stream *x)
+{
+	if (x->broken) {
+		xmpp_leave_socket(x);
+		over(x, XMPP_END_CUT, XMPP_RESOURCE_CONSTRAINT, "out of memory");
+	} else if (x->ask) {
+		x->ask = false;
+		if (x->handler->wanted)
+			x->handler->wanted(x->arg);
+	}
+}
+
 static void tick(void *arg)
 {
 	struct xmpp_stream *x = arg;
 
 	enter(x);
-	if (x->broken) {
+	if (x->parked) {
+		tick_parked(x);
+	} else if (x->broken) {
 		refuse(x, XMPP_INTERNAL_SERVER_ERROR, "out of memory");
 	} else if (x->state == XMPP_ENDING && x->peer_ended) {
 		finished(x);
-	} else if (x->state == XMPP_ENDING && now_ms(x) >= x->end_by_ms) {
+	} else if (x->state == XMPP_ENDING && xmpp_now_ms(x) >= x->end_by_ms) {
 		lost(x, "no end of stream from peer");
 	} else if (is_slow(x)) {
 		/* What it does not take would wait in vain. */
-		stream_abort(leave_socket(x));
+		stream_abort(xmpp_leave_socket(x));
 		over(x, XMPP_END_CUT, XMPP_RESOURCE_CONSTRAINT, "slow reader: takes nothing");
 	} else if (is_idle(x)) {
 		refuse(x, XMPP_CONNECTION_TIMEOUT, "nothing was sent for too long");
 	} else {
-		if (x->shaped_until_ms > 0 && now_ms(x) >= x->shaped_until_ms) {
+		if (x->shaped_until_ms > 0 && xmpp_now_ms(x) >= x->shaped_until_ms) {
 			x->shaped_until_ms = 0;
 			x->look = true;
 		}
 		maybe_sleep(x);
+		tell_room(x);
 	}
 	if (x->look && x->s && !x->freed) {
 		x->look = false;
 		read_on(x);
 	}
 	if (!x->freed)
-		wake(x);
+		xmpp_wake(x);
 	leave(x);
 }
 
@@ -584,14 +607,14 @@ struct xmpp_stream *xmpp_stream_new(const struct xmpp_stream_conf *conf, struct 
 	x->content = conf->content;
 	x->sleep_ms = conf->sleep_ms;
 	set_times(x, conf);
-	x->refilled_ms = x->quiet_since_ms = x->stats.last_in_ms = now_ms(x);
+	x->refilled_ms = x->quiet_since_ms = x->stats.last_in_ms = xmpp_now_ms(x);
 	x->tokens = (int64_t)(x->burst_bytes ? x->burst_bytes : x->rate_bytes) * 1000;
 	buf_init(&x->print, PRINT_MAX_BYTES);
 	timer_init(&x->timer, tick, x);
-	stream_set_handler(s, &socket_handler, x);
+	stream_set_handler(s, &xmpp_socket_handler, x);
 	/* What came before now is announced by nobody. */
 	x->look = evbuffer_get_length(stream_in(s)) > 0 || stream_eof(s);
-	wake(x);
+	xmpp_wake(x);
 	return x;
 }
 
@@ -605,10 +628,10 @@ void xmpp_configure(struct xmpp_stream *x, const struct xmpp_stream_conf *conf)
 {
 	set_times(x, conf);
 	if (x->rate_bytes == 0 && x->shaped_until_ms > 0)
-		x->shaped_until_ms = now_ms(x);
+		x->shaped_until_ms = xmpp_now_ms(x);
 	if (x->send_timeout_ms == 0)
 		x->send_look_ms = 0;
-	wake(x);
+	xmpp_wake(x);
 }
 
 void xmpp_free(struct xmpp_stream *x)
@@ -657,17 +680,20 @@ void xmpp_fail(struct xmpp_stream *x, enum xmpp_condition c, const char *text,
 	}
 	if (!x->header_sent && !x->tls_waiting)
 		send_some_header(x, h);
-	if (x->header_sent && can_send(x)) {
-		buf_reset(&x->print);
-		xmpp_print_stream_error(&x->print, c, text);
+	if (x->header_sent && xmpp_can_send(x)) {
+		xmpp_print_stream_error(begin(x), c, text);
 		if (x->print.failed) {
 			/* Text from the wire that was cut inside a character. */
 			buf_reset(&x->print);
 			xmpp_print_stream_error(&x->print, c, NULL);
 		}
-		queue(x);
+		xmpp_queue(x);
 	}
-	stream_close(leave_socket(x));
+	x->last = x->parked;
+	if (x->parked)
+		x->state = XMPP_ENDING;
+	else
+		stream_close(xmpp_leave_socket(x));
 	leave(x);
 }
 
@@ -675,20 +701,19 @@ void xmpp_end(struct xmpp_stream *x)
 {
 	if (x->state != XMPP_OPEN)
 		return;
-	if (x->header_sent && can_send(x)) {
-		buf_reset(&x->print);
-		buf_add_str(&x->print, "</stream:stream>");
-		queue(x);
+	if (x->header_sent && xmpp_can_send(x)) {
+		buf_add_str(begin(x), "</stream:stream>");
+		xmpp_queue(x);
 	}
 	x->state = XMPP_ENDING;
-	x->end_by_ms = now_ms(x) + XMPP_END_WAIT_MS;
-	wake(x);
+	x->end_by_ms = xmpp_now_ms(x) + XMPP_END_WAIT_MS;
+	xmpp_wake(x);
 }
 
 void xmpp_cut(struct xmpp_stream *x)
 {
 	if (x->state != XMPP_CLOSED)
-		stream_close(leave_socket(x));
+		stream_close(xmpp_leave_socket(x));
 }
 
 const struct xmpp_stream_stats *xmpp_stream_stats(const struct xmpp_stream *x)

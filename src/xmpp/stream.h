@@ -6,6 +6,7 @@
  * error, properly, or cut off without </stream:stream> so that the other side can resume
  * (XEP-0198).
  *
+ *   OPEN --xmpp_leave--> parked --xmpp_attach--> OPEN, or ENDING when xmpp_end() was called there
  *   OPEN --xmpp_end--> ENDING --peer's end, 5 s--> CLOSED
  *   OPEN, ENDING --xmpp_fail, xmpp_cut, stream over, limits--> CLOSED
  *
@@ -50,6 +51,11 @@ struct xmpp_stream_handler {
 	void (*end)(void *arg);	     /* peer said </stream:stream>; NULL: xmpp_end() by itself */
 	void (*writable)(void *arg); /* not full any more; may be NULL */
 	void (*tls)(void *arg);	     /* the handshake of xmpp_tls_begin() is done; may be NULL */
+	/* xml_stream_events.frame; NULL: there are none. The only place to call xmpp_leave() in. */
+	int (*frame)(void *arg, struct slice bytes);
+	/* Parked, and something waits to be sent: fetch a socket. Once until it is there, never
+	 * from inside of a call here; may be NULL. */
+	void (*wanted)(void *arg);
 	/* Over; the last callback, also after the own xmpp_end(), not after xmpp_fail, xmpp_cut and
 	 * xmpp_free. condition: what was sent with XMPP_END_ERROR; with XMPP_END_CUT
 	 * XMPP_RESOURCE_CONSTRAINT for a slow reader. The owner calls xmpp_free() in it or later.
@@ -91,9 +97,27 @@ size_t xmpp_tls_begin(struct xmpp_stream *x);
 /* For who upgrades another struct stream kind than sockets in tests: the socket's `opened` callback
  * arrives here by itself and becomes handler.tls. */
 
+/* --- parking: a stream that goes on without a socket until it has something to say --- */
+/* Between two elements both ways: nothing is half read, unread or unsent. */
+bool xmpp_is_at_rest(const struct xmpp_stream *x);
+/* Behind what was sent; for xml_stream_events.frame of the other side. false: without memory. */
+bool xmpp_send_frame(struct xmpp_stream *x, struct slice frame);
+/* x goes on without its socket, which is the caller's now, and without memory for either direction;
+ * *s is NULL when it has broken meanwhile. What is sent from now on waits, up to a bound that
+ * xmpp_is_full() tells; spaces are dropped. false: unread bytes stand behind the frame, or the
+ * stream ends. */
+bool xmpp_leave(struct xmpp_stream *x, struct stream **s);
+/* Takes s over: what waits is sent, and both directions go on where they were. After xmpp_fail()
+ * the error goes out and s is closed. Nothing is called before it returns. */
+void xmpp_attach(struct xmpp_stream *x, struct stream *s);
+bool xmpp_is_parked(const struct xmpp_stream *x);
+/* Parked: does something wait for a socket? */
+bool xmpp_has_waiting(const struct xmpp_stream *x);
+
 /* --- ending --- */
 /* Our header if none was sent (from, id as in h; h may be NULL when one was sent), the error, the
- * end; the connection is closed when it is out. No callback. */
+ * end; the connection is closed when it is out. No callback. Parked: all of it waits for a socket.
+ */
 void xmpp_fail(struct xmpp_stream *x, enum xmpp_condition c, const char *text,
 	       const struct xmpp_header *h);
 void xmpp_end(struct xmpp_stream *x); /* </stream:stream>, then `closed` when the peer ended too */

@@ -28,6 +28,7 @@ struct xmpp_conf {
 	uint32_t stanza_bytes, stanza_bytes_unauthenticated;
 	uint32_t rate_bytes, burst_bytes;
 	uint32_t send_timeout_ms;
+	uint32_t park_ms;	      /* of quiet; 0: never */
 	uint32_t max_failures;	      /* of SASL on one stream, 5 */
 	uint32_t failures_per_minute; /* of one source, 30; 0: any */
 	/* both */

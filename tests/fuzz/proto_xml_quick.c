@@ -45,7 +45,8 @@ static void on_end(void *arg)
 static void read_all(struct xml_pool *pool, const struct xml_stream_limits *limits,
 		     const char *header, struct slice bytes, size_t step, struct buf *log)
 {
-	static const struct xml_stream_events events = { on_header, on_element, on_space, on_end };
+	static const struct xml_stream_events events = { on_header, on_element, on_space, on_end,
+							 NULL };
 	struct reading r = { 0 };
 	struct xml_stream *x;
 	const char *why = "";

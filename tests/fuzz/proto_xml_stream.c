@@ -99,7 +99,8 @@ static int feed(struct reading *r, struct slice bytes)
 static int read_all(struct reading *r, struct xml_pool *pool, struct slice bytes,
 		    const struct xml_stream_limits *limits, enum xmpp_condition *condition)
 {
-	static const struct xml_stream_events events = { on_header, on_element, on_space, on_end };
+	static const struct xml_stream_events events = { on_header, on_element, on_space, on_end,
+							 NULL };
 	const char *why = NULL;
 	int status;
 

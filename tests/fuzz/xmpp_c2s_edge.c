@@ -1,8 +1,8 @@
 /*
  * A hostile client and a hostile C against the machine between them. Whatever they say: before a
  * success of the server nothing but a header, elements of SASL and our own stream error reaches the
- * link; all that is printed to either side is one well-formed stream after the other; and nothing
- * is left in the end.
+ * link; all that is printed to either side is one well-formed stream after the other, on as many
+ * connections as it takes while it parks; and nothing is left in the end.
  *
  * The input is a row of steps: a byte that says who and what, and for free text its length and the
  * bytes.
@@ -45,6 +45,8 @@ static const char *const words[] = {
 	" ",
 };
 #define N_WORDS (sizeof(words) / sizeof(words[0]))
+
+static uint64_t last_id; /* E's name of what parked last */
 
 struct ear {
 	struct c2s_rig *rig;
@@ -89,7 +91,23 @@ static void on_end(void *arg)
 {
 }
 
+/* "park", in streams that have signed in. */
+static int on_frame(void *arg, struct slice bytes)
+{
+	struct ear *ear = arg;
+	struct preface p;
+	const char *why;
+	int used = preface_parse(bytes, &p, &why);
+
+	if (!ear->is_link || used <= 0 || p.kind != PREFACE_PARK ||
+	    c2s_edge_stats(ear->rig->edge).n_auth_good == 0)
+		abort();
+	last_id = p.stream;
+	return used;
+}
+
 static const struct xml_stream_events events = {
+	.frame = on_frame,
 	.header = on_header,
 	.element = on_element,
 	.space = on_space,
@@ -131,6 +149,29 @@ static void hang_up(struct c2s_rig *r, struct xmpp_far *f, bool now)
 	xmpp_rig_turn(&r->rig);
 }
 
+static void say_frame(struct c2s_rig *r, struct xmpp_far *f, uint8_t what)
+{
+	struct preface p = { .kind = what & 2 ? PREFACE_PARK : PREFACE_PARKED,
+			     .stream = 1 + (what & 1),
+			     .keep = what == 0x58 };
+	struct buf b;
+
+	buf_init(&b, 8192);
+	if (preface_print(&p, &b) == 0)
+		say(r, f, buf_slice(&b));
+	buf_fini(&b);
+}
+
+/* Over the control channel. */
+static void call(struct c2s_rig *r, uint8_t what)
+{
+	if (what & 1)
+		c2s_edge_cut(r->edge, 1, last_id);
+	else
+		c2s_edge_resume(r->edge, 1, last_id);
+	xmpp_rig_turn(&r->rig);
+}
+
 /* Returns what is left of the input. */
 static struct slice step(struct c2s_rig *r, struct slice in)
 {
@@ -142,7 +183,11 @@ static struct slice step(struct c2s_rig *r, struct slice in)
 	what &= 0x7f;
 	if (what < N_WORDS) {
 		say(r, f, slice_of(words[what]));
-	} else if (what < 0x60 && in.n > 0) {
+	} else if (what >= 0x58 && what < 0x5c) {
+		say_frame(r, f, what);
+	} else if (what >= 0x5c && what < 0x60) {
+		call(r, what);
+	} else if (what < 0x58 && in.n > 0) {
 		n = (uint8_t)in.p[0];
 		if (n > in.n - 1)
 			n = in.n - 1;
@@ -178,6 +223,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	limits.max_stanza_bytes = 1024 * 1024;
 	c2s_rig_init(&r);
 	r.conf.rate_bytes = data[0] & 2 ? 1000 : 0;
+	r.conf.park_ms = data[0] & 4 ? 5000 : 0;
+	last_id = 0;
 	c2s_edge_configure(r.edge, &r.conf);
 	client.rig = link.rig = &r;
 	client.xml = xml_stream_new(r.rig.pool, &limits, &events, &client);

@@ -42,7 +42,7 @@ static void on_nothing(void *arg)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct xml_stream_events events = { on_header, on_element, on_nothing,
-							 on_nothing };
+							 on_nothing, NULL };
 	static const char header[] =
 		"<stream:stream xmlns='jabber:client' "
 		"xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";

@@ -123,7 +123,9 @@ static void e_done(void *arg, struct stream *s, const char *why)
 }
 
 static const struct link_edge_handler edge_handler = { .s2s = e_took };
-static const struct link_core_handler core_handler = { .c2s = c_took, .s2s = c_took };
+static const struct link_core_handler core_handler = { .c2s = c_took,
+						       .s2s = c_took,
+						       .resume = c_took };
 
 /* --- rig --- */
 
@@ -271,6 +273,186 @@ static void test_pool(void **state)
 	assert_null(conn_get(x->box->env.conns, s->conn_id));
 	UNTIL(x->box, !x->at_c[0].s);
 	link_free(x);
+}
+
+static json_int_t number_of(json_t *links, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(json_array_get(links, 0), key));
+
+	json_decref(links);
+	return n;
+}
+
+/* Both ends of the connection that was taken first. */
+static void take_one(struct link *x)
+{
+	struct preface p = c2s_preface();
+	struct stream *s = link_edge_take(x->edge, 1, &p);
+
+	assert_non_null(s);
+	own(x, &x->at_e[x->n_e++], s, &p);
+	UNTIL(x->box, x->n_c == x->n_e);
+}
+
+static void give_back_on_e(struct link *x, struct got *g)
+{
+	struct stream *s = g->s;
+
+	g->s = NULL;
+	stream_set_handler(s, NULL, NULL);
+	link_edge_give_back(x->edge, s);
+}
+
+static void give_back_on_c(struct link *x, struct got *g)
+{
+	struct stream *s = g->s;
+
+	g->s = NULL;
+	stream_set_handler(s, NULL, NULL);
+	link_core_give_back(x->core, s);
+}
+
+/* Its stream is parked: it is idle again, and another one's, or the same one's, later. */
+static void test_given_back(void **state)
+{
+	struct link *x = link_up(1);
+	struct preface p = { .kind = PREFACE_RESUME, .stream = 0x1234 };
+	uint64_t id;
+	struct stream *s;
+
+	take_one(x);
+	id = x->at_e[0].s->conn_id;
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2); /* the one more that a taken one adds */
+	assert_false(link_core_keeps(x->core, x->at_c[0].s));
+	give_back_on_c(x, &x->at_c[0]);
+	give_back_on_e(x, &x->at_e[0]);
+	assert_int_equal(link_edge_idle(x->edge, 1), 3);
+	assert_int_equal(number_of(link_edge_json(x->edge), "taken"), 0);
+	assert_int_equal(number_of(link_core_json(x->core), "taken"), 0);
+	assert_int_equal(number_of(link_core_json(x->core), "idle"), 3);
+	assert_string_equal(conn_get(x->box->env.conns, id)->state, "idle");
+	assert_string_equal(conn_get(x->box->env.conns, id)->session, "");
+	/* The newest is taken first. */
+	strcpy(p.session, SESSION);
+	s = link_edge_take(x->edge, 1, &p);
+	assert_int_equal(s->conn_id, id);
+	assert_string_equal(conn_get(x->box->env.conns, id)->session, SESSION);
+	own(x, &x->at_e[x->n_e++], s, &p);
+	say(s, "<more/>");
+	UNTIL(x->box, x->n_c == 2 && strcmp(x->at_c[1].text, "<more/>") == 0);
+	assert_int_equal(x->at_c[1].preface.kind, PREFACE_RESUME);
+	assert_true(x->at_c[1].preface.stream == 0x1234);
+	assert_true(link_core_keeps(x->core, x->at_c[1].s));
+	link_free(x);
+}
+
+/* E closes one that has just come back: that is no failure, for E knows us. */
+static void test_given_back_and_closed(void **state)
+{
+	struct link *x = link_up(1);
+	struct conn *c;
+
+	take_one(x);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	c = conn_get(x->box->env.conns, x->at_e[0].s->conn_id);
+	give_back_on_c(x, &x->at_c[0]);
+	give_back_on_e(x, &x->at_e[0]);
+	c->close(c, "by the administrator");
+	UNTIL(x->box, number_of(link_core_json(x->core), "idle") == 2);
+	assert_int_equal(number_of(link_core_json(x->core), "failures"), 0);
+	link_free(x);
+}
+
+/* And one that C closes is simply gone. */
+static void test_given_back_at_its_end(void **state)
+{
+	struct link *x = link_up(1);
+
+	take_one(x);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	stream_close(x->at_c[0].s);
+	x->at_c[0].s = NULL;
+	stream_set_handler(x->at_e[0].s, NULL, NULL);
+	UNTIL(x->box, x->at_e[0].s->eof);
+	give_back_on_e(x, &x->at_e[0]);
+	assert_int_equal(link_edge_idle(x->edge, 1), 2);
+	link_free(x);
+}
+
+/* Who waits gets it. */
+static void test_given_back_to_who_waits(void **state)
+{
+	struct link *x = link_new(1);
+	struct preface p = c2s_preface();
+
+	x->conf.pool_max = 1;
+	listen_now(x);
+	dial(x);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 1);
+	take_one(x);
+	assert_true(link_edge_wait(x->edge, 1, &p, 20000, e_done, x) != 0);
+	give_back_on_c(x, &x->at_c[0]);
+	give_back_on_e(x, &x->at_e[0]);
+	assert_int_equal(x->n_e, 1); /* not from inside */
+	UNTIL(x->box, x->n_e == 2 && x->n_c == 2);
+	link_free(x);
+}
+
+/* C has nothing to say on it. */
+static void test_spoken_on_after_giving_back(void **state)
+{
+	struct link *x = link_up(1);
+
+	take_one(x);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	give_back_on_e(x, &x->at_e[0]);
+	assert_int_equal(link_edge_idle(x->edge, 1), 3);
+	say(x->at_c[0].s, "<more/>");
+	UNTIL(x->box, trace_count(x->box->env.trace, "xmpp.link.protocol") == 1);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	link_free(x);
+}
+
+/* E does not read what stands in front of C's last word. */
+static void test_last_words_that_are_not_taken(void **state)
+{
+	static const char much[64 * 1024];
+	struct link *x = link_up(1);
+	struct timerq *q = loop_timers(x->box->env.loop);
+	struct stream *s;
+	uint64_t id;
+
+	take_one(x);
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	stream_set_handler(x->at_e[0].s, NULL, NULL);
+	s = x->at_c[0].s;
+	id = s->conn_id;
+	for (int i = 0; i < 512; i++)
+		evbuffer_add(stream_out(s), much, sizeof(much));
+	stream_flush(s);
+	give_back_on_c(x, &x->at_c[0]);
+	for (int i = 0; i < 50; i++)
+		loop_once(x->box->env.loop, 2);
+	assert_non_null(conn_get(x->box->env.conns, id));
+	timerq_run(q, q->now_ms + LINK_HANDSHAKE_MS);
+	assert_null(conn_get(x->box->env.conns, id));
+	assert_int_equal(number_of(link_core_json(x->core), "failures"), 0);
+	link_free(x);
+}
+
+/* What belongs into a stream has no place in front of one. */
+static void test_frames_of_streams_are_no_prefaces(void **state)
+{
+	for (int kind = PREFACE_PARK; kind <= PREFACE_PARKED; kind++) {
+		struct preface p = { .kind = (enum preface_kind)kind, .stream = 1 };
+		struct link *x = link_up(1);
+		struct stream *s = link_edge_take(x->edge, 1, &p);
+
+		own(x, &x->at_e[x->n_e++], s, NULL);
+		UNTIL(x->box, trace_count(x->box->env.trace, "xmpp.link.protocol") == 1);
+		assert_int_equal(x->n_c, 0);
+		link_free(x);
+	}
 }
 
 /* `disconnect` of a connection that was given away: its owner hears of it. */
@@ -563,6 +745,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pool),
+		cmocka_unit_test(test_given_back),
+		cmocka_unit_test(test_given_back_and_closed),
+		cmocka_unit_test(test_given_back_at_its_end),
+		cmocka_unit_test(test_given_back_to_who_waits),
+		cmocka_unit_test(test_spoken_on_after_giving_back),
+		cmocka_unit_test(test_last_words_that_are_not_taken),
+		cmocka_unit_test(test_frames_of_streams_are_no_prefaces),
 		cmocka_unit_test(test_disconnect_of_a_taken_one),
 		cmocka_unit_test(test_first_come_first_served),
 		cmocka_unit_test(test_burst),

@@ -27,6 +27,8 @@ struct box {
 	/* what the handler does */
 	unsigned pause_on_element;
 	bool tls_on_element, free_on_element, free_on_closed, restart_on_element, answer;
+	bool takes_frames, free_on_frame, stays;
+	struct stream *left;
 	size_t n_thrown;
 };
 
@@ -90,12 +92,38 @@ static void on_closed(void *arg, enum xmpp_end how, enum xmpp_condition c, const
 	}
 }
 
+/* Of three bytes: the stream parks. */
+static int on_frame(void *arg, struct slice bytes)
+{
+	struct box *b = arg;
+
+	if (!b->takes_frames)
+		return -1;
+	if (bytes.n < 3)
+		return 0;
+	buf_add_str(&b->log, "F ");
+	if (b->free_on_frame) {
+		xmpp_free(b->x);
+		b->x = NULL;
+	} else if (!b->stays && !xmpp_leave(b->x, &b->left)) {
+		buf_add_str(&b->log, "(stays) ");
+	}
+	return 3;
+}
+
+static void on_wanted(void *arg)
+{
+	buf_add_str(&((struct box *)arg)->log, "? ");
+}
+
 static const struct xmpp_stream_handler handler = {
 	.header = on_header,
 	.element = on_element,
 	.space = on_space,
 	.writable = on_writable,
 	.tls = on_tls,
+	.frame = on_frame,
+	.wanted = on_wanted,
 	.closed = on_closed,
 };
 
@@ -125,6 +153,7 @@ static void box_open(struct box *b)
 static void box_fini(struct box *b)
 {
 	xmpp_free(b->x);
+	stream_close(b->left);
 	xmpp_far_fini(&b->far, &b->rig);
 	buf_fini(&b->log);
 	xmpp_rig_fini(&b->rig);
@@ -569,6 +598,285 @@ static void run_without_memory(void *arg)
 	xmpp_far_fini(&b->far, &b->rig);
 }
 
+/* --- parking --- */
+
+#define FRAME SLICE("\0ab")
+
+static void send_one(struct box *b)
+{
+	struct xml_arena arena = { .pool = b->rig.pool };
+	struct xml_node *e = xml_node_new(&arena, NULL, XMPP_CLIENT, "message");
+
+	if (e)
+		xmpp_send(b->x, e);
+	xml_arena_reset(&arena);
+}
+
+static void box_park(struct box *b)
+{
+	box_init(b);
+	b->takes_frames = true;
+	b->conf.sleep_ms = 0;
+	box_open(b);
+	/* The prefix is the header's. */
+	xmpp_far_say(&b->far, &b->rig,
+		     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:p='urn:p' "
+		     "xmlns:stream='" XMPP_STREAMS "' to='example.com' version='1.0'><p:a/>");
+	assert_true(xmpp_is_at_rest(b->x));
+	xmpp_far_say_bytes(&b->far, &b->rig, FRAME);
+	EXPECT_LOG(b, "H(example.com) E(a) F ");
+	assert_non_null(b->left);
+	assert_true(xmpp_is_parked(b->x));
+	assert_false(xmpp_is_at_rest(b->x));
+	assert_null(xmpp_socket(b->x));
+}
+
+/* The other end of another connection. */
+static void box_attach(struct box *b)
+{
+	struct stream *s;
+
+	stream_close(b->left);
+	b->left = NULL;
+	xmpp_far_fini(&b->far, &b->rig);
+	s = xmpp_far_init(&b->far, &b->rig);
+	if (s)
+		xmpp_attach(b->x, s);
+	xmpp_rig_turn(&b->rig);
+}
+
+static void a_parked_stream_goes_on_over_another_socket(void **state)
+{
+	struct box b;
+
+	box_park(&b);
+	xmpp_rig_pass(&b.rig, 3600 * 1000);
+	assert_int_equal(timerq_next(loop_timers(b.rig.env.loop)), -1);
+	xmpp_send_space(b.x);
+	xmpp_rig_turn(&b.rig);
+	EXPECT_LOG(&b, "");
+	assert_false(xmpp_has_waiting(b.x));
+	send_one(&b);
+	EXPECT_LOG(&b, ""); /* not from inside */
+	send_one(&b);
+	xmpp_rig_turn(&b.rig);
+	send_one(&b);
+	xmpp_rig_turn(&b.rig);
+	EXPECT_LOG(&b, "? ");
+	assert_true(xmpp_has_waiting(b.x));
+	box_attach(&b);
+	assert_string_equal(xmpp_far_text(&b.far), "<message/><message/><message/>");
+	assert_false(xmpp_is_parked(b.x));
+	xmpp_far_say(&b.far, &b.rig, "<p:b/><iq/>");
+	EXPECT_LOG(&b, "E(b) E(iq) ");
+	assert_int_equal(xmpp_stream_stats(b.x)->n_out, 3);
+	/* And again. */
+	xmpp_far_say_bytes(&b.far, &b.rig, FRAME);
+	EXPECT_LOG(&b, "F ");
+	box_attach(&b);
+	xmpp_far_say(&b.far, &b.rig, "<p:c/>");
+	EXPECT_LOG(&b, "E(c) ");
+	box_fini(&b);
+}
+
+static void what_waits_for_a_socket_is_bounded(void **state)
+{
+	struct box b;
+	size_t n = 0;
+
+	for (int slow = 0; slow <= 1; slow++) {
+		box_park(&b);
+		for (n = 0; !xmpp_is_full(b.x); n++)
+			send_one(&b);
+		assert_int_equal((n - 1) * strlen("<message/>") / STREAM_HIGH_BYTES, 0);
+		assert_true(n * strlen("<message/>") >= STREAM_HIGH_BYTES);
+		xmpp_rig_turn(&b.rig);
+		EXPECT_LOG(&b, "? ");
+		stream_close(b.left);
+		b.left = NULL;
+		xmpp_far_fini(&b.far, &b.rig);
+		{
+			struct stream *s = xmpp_far_init(&b.far, &b.rig);
+
+			b.far.deaf = slow;
+			xmpp_attach(b.x, s);
+		}
+		xmpp_rig_turn(&b.rig);
+		/* Heard once, when there is room. */
+		EXPECT_LOG(&b, "W ");
+		xmpp_rig_turn(&b.rig);
+		EXPECT_LOG(&b, "");
+		box_fini(&b);
+	}
+}
+
+static void a_parked_stream_may_end(void **state)
+{
+	struct box b;
+
+	box_park(&b);
+	send_one(&b);
+	xmpp_end(b.x);
+	send_one(&b);
+	xmpp_rig_pass(&b.rig, 2 * XMPP_END_WAIT_MS);
+	EXPECT_LOG(&b, "? ");
+	box_attach(&b);
+	assert_string_equal(xmpp_far_text(&b.far), "<message/></stream:stream>");
+	assert_false(b.over);
+	xmpp_far_say(&b.far, &b.rig, "</stream:stream>");
+	assert_true(b.over);
+	assert_int_equal(b.how, XMPP_END_PROPER);
+	box_fini(&b);
+	/* The time for the peer's begins with the socket. */
+	box_park(&b);
+	xmpp_end(b.x);
+	xmpp_rig_turn(&b.rig);
+	box_attach(&b);
+	xmpp_rig_pass(&b.rig, XMPP_END_WAIT_MS - 1000);
+	assert_false(b.over);
+	xmpp_rig_pass(&b.rig, 2000);
+	assert_true(b.over);
+	assert_int_equal(b.how, XMPP_END_CUT);
+	box_fini(&b);
+}
+
+static void a_parked_stream_may_fail(void **state)
+{
+	struct box b;
+
+	box_park(&b);
+	send_one(&b);
+	xmpp_fail(b.x, XMPP_CONFLICT, NULL, NULL);
+	xmpp_rig_turn(&b.rig);
+	EXPECT_LOG(&b, "? ");
+	assert_true(xmpp_has_waiting(b.x));
+	box_attach(&b);
+	assert_true(xmpp_far_heard(&b.far, "<message/><stream:error><conflict"));
+	assert_true(xmpp_far_heard(&b.far, "</stream:error></stream:stream>"));
+	assert_true(b.far.eof);
+	assert_false(b.over);
+	box_fini(&b);
+	/* A cut says nothing, and a socket that comes too late is closed. */
+	box_park(&b);
+	send_one(&b);
+	xmpp_cut(b.x);
+	assert_false(xmpp_is_parked(b.x));
+	xmpp_rig_turn(&b.rig);
+	EXPECT_LOG(&b, "");
+	box_attach(&b);
+	assert_true(b.far.eof);
+	assert_string_equal(xmpp_far_text(&b.far), "");
+	box_fini(&b);
+}
+
+static void a_frame_is_taken_between_elements_alone(void **state)
+{
+	char text[8192 + 10];
+	struct box b;
+
+	box_init(&b);
+	b.takes_frames = b.stays = true;
+	box_open(&b);
+	xmpp_far_say(&b.far, &b.rig, HEADER);
+	xmpp_far_say_bytes(&b.far, &b.rig, SLICE("\0a"));
+	EXPECT_LOG(&b, "H(example.com) ");
+	assert_false(xmpp_is_at_rest(b.x));
+	xmpp_far_say_bytes(&b.far, &b.rig, SLICE("b<a/>\0ab<b/>"));
+	EXPECT_LOG(&b, "F E(a) F E(b) ");
+	xmpp_far_say_bytes(&b.far, &b.rig, SLICE("<c>\0ab</c>"));
+	assert_true(xmpp_far_heard(&b.far, "<not-well-formed"));
+	box_fini(&b);
+	/* Bytes behind it in the socket: it cannot leave. */
+	box_init(&b);
+	b.takes_frames = true;
+	box_open(&b);
+	xmpp_far_say(&b.far, &b.rig, HEADER);
+	memset(text, ' ', sizeof(text));
+	memcpy(text + 8192 - 3, "\0ab<d/>", 7);
+	xmpp_far_say_bytes(&b.far, &b.rig, (struct slice){ text, 8192 + 4 });
+	EXPECT_LOG(&b, "H(example.com) S F (stays) E(d) ");
+	assert_false(xmpp_is_parked(b.x));
+	box_fini(&b);
+	/* Not for who takes none: clients. */
+	box_init(&b);
+	box_open(&b);
+	xmpp_far_say(&b.far, &b.rig, HEADER);
+	xmpp_far_say_bytes(&b.far, &b.rig, FRAME);
+	assert_true(xmpp_far_heard(&b.far, "<not-well-formed"));
+	assert_true(b.over);
+	box_fini(&b);
+	/* Freed inside. */
+	box_init(&b);
+	b.takes_frames = b.free_on_frame = true;
+	box_open(&b);
+	xmpp_far_say(&b.far, &b.rig, HEADER);
+	xmpp_far_say_bytes(&b.far, &b.rig, SLICE("\0ab<a/>"));
+	EXPECT_LOG(&b, "H(example.com) F ");
+	box_fini(&b);
+}
+
+/* The connection ends behind the frame, politely or not. */
+static void a_socket_may_break_when_it_is_left(void **state)
+{
+	struct box b;
+
+	box_init(&b);
+	b.takes_frames = true;
+	box_open(&b);
+	xmpp_far_say(&b.far, &b.rig, HEADER);
+	evbuffer_add(stream_out(b.far.s), "\0ab", 3);
+	stream_close(b.far.s);
+	b.far.s = NULL;
+	xmpp_rig_turn(&b.rig);
+	EXPECT_LOG(&b, "H(example.com) F ");
+	assert_true(xmpp_is_parked(b.x));
+	assert_true(stream_eof(b.left));
+	assert_false(b.over);
+	box_attach(&b);
+	xmpp_far_say(&b.far, &b.rig, "<a/>");
+	EXPECT_LOG(&b, "E(a) ");
+	box_fini(&b);
+}
+
+static void park_without_memory(void *arg)
+{
+	struct box *b = arg;
+	struct stream *s = xmpp_far_init(&b->far, &b->rig);
+
+	buf_reset(&b->log);
+	b->over = false;
+	b->x = s ? xmpp_stream_new(&b->conf, s, &handler, b) : NULL;
+	if (b->x) {
+		xmpp_far_say(&b->far, &b->rig, HEADER);
+		xmpp_far_say_bytes(&b->far, &b->rig, FRAME);
+		send_one(b);
+		send_one(b);
+		xmpp_rig_turn(&b->rig);
+		if (!b->over) {
+			box_attach(b);
+			xmpp_far_say(&b->far, &b->rig, "<a/></stream:stream>");
+			xmpp_rig_pass(&b->rig, 6000);
+		}
+	}
+	xmpp_free(b->x);
+	b->x = NULL;
+	stream_close(b->left);
+	b->left = NULL;
+	xmpp_far_fini(&b->far, &b->rig);
+}
+
+static void memory_may_run_out_while_parked(void **state)
+{
+	struct box b;
+
+	box_init(&b);
+	b.takes_frames = true;
+	assert_non_null(buf_grow(&b.log, 4096));
+	alloc_fail_sweep(park_without_memory, &b);
+	buf_fini(&b.log);
+	xmpp_rig_fini(&b.rig);
+}
+
 static void memory_may_run_out_anywhere(void **state)
 {
 	struct box b;
@@ -603,6 +911,13 @@ int main(void)
 		cmocka_unit_test(a_reader_that_is_only_late_is_not),
 		cmocka_unit_test(a_fast_writer_is_slowed_down),
 		cmocka_unit_test(spaces_do_not_pile_up),
+		cmocka_unit_test(a_parked_stream_goes_on_over_another_socket),
+		cmocka_unit_test(what_waits_for_a_socket_is_bounded),
+		cmocka_unit_test(a_parked_stream_may_end),
+		cmocka_unit_test(a_parked_stream_may_fail),
+		cmocka_unit_test(a_frame_is_taken_between_elements_alone),
+		cmocka_unit_test(a_socket_may_break_when_it_is_left),
+		cmocka_unit_test(memory_may_run_out_while_parked),
 		cmocka_unit_test(memory_may_run_out_anywhere),
 	};
 

@@ -1,7 +1,7 @@
 #ifndef TESTS_SUPPORT_XML_RECORDER_H
 #define TESTS_SUPPORT_XML_RECORDER_H
 /* A reader of streams that writes down what comes out: "H" and "S", "E" and the element as it is
- * printed, "." for the end; each behind a line feed. */
+ * printed, "F" for a frame, "." for the end; each behind a line feed. */
 #include <stdbool.h>
 
 #include "proto/xml_stream.h"
@@ -22,7 +22,8 @@ struct xml_recorder {
 	bool keep;	 /* restart_at */
 	size_t n_thrown; /* restart_at */
 	bool slept;	 /* sleep_at */
-	bool pause_at_header, pause_at_space;
+	bool pause_at_header, pause_at_space, pause_at_frame;
+	size_t n_frame_bytes; /* of each frame; 0: they are refused */
 	char to[64];
 };
 
@@ -68,10 +69,25 @@ static inline void xml_recorder_end(void *arg)
 	buf_add_str(&r->log, ".\n");
 }
 
+static inline int xml_recorder_frame(void *arg, struct slice bytes)
+{
+	struct xml_recorder *r = arg;
+
+	if (r->n_frame_bytes == 0)
+		return -1;
+	if (bytes.n < r->n_frame_bytes)
+		return 0;
+	buf_add_str(&r->log, "F\n");
+	if (r->pause_at_frame)
+		xml_stream_pause(r->x);
+	return (int)r->n_frame_bytes;
+}
+
 static inline bool xml_recorder_init(struct xml_recorder *r, const struct xml_stream_limits *limits)
 {
 	static const struct xml_stream_events events = { xml_recorder_header, xml_recorder_element,
-							 xml_recorder_space, xml_recorder_end };
+							 xml_recorder_space, xml_recorder_end,
+							 xml_recorder_frame };
 
 	*r = (struct xml_recorder){ .pool = xml_pool_new() };
 	buf_init(&r->log, 64 << 20);

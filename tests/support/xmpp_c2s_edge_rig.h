@@ -21,6 +21,11 @@ struct c2s_rig {
 	void (*done)(void *ctx, struct stream *s, const char *why);
 	void *ctx;
 	struct stream *in_handshake;
+	/* parking */
+	struct stream *back; /* the near end of link, given back */
+	unsigned n_back, n_ends;
+	uint64_t ended; /* name of C */
+	bool ended_proper;
 };
 
 static inline bool c2s_rig_domain(void *arg, const char *name, struct c2s_edge_domain *out)
@@ -41,6 +46,13 @@ static inline void c2s_rig_give(struct c2s_rig *r)
 	struct stream *s;
 
 	r->done = NULL;
+	if (r->link.in.max > 0) { /* it has parked before */
+		stream_close(r->back);
+		stream_close(r->link.s);
+		buf_fini(&r->link.in);
+		r->link = (struct xmpp_far){ 0 };
+		r->back = NULL;
+	}
 	if (r->no_link) {
 		done(r->ctx, NULL, "none came in time");
 		return;
@@ -89,6 +101,40 @@ static inline void c2s_rig_cancel(void *arg, uint64_t id)
 	r->done = NULL;
 }
 
+static inline void c2s_rig_back_readable(void *arg)
+{
+}
+
+static inline void c2s_rig_back_closed(void *arg, enum stream_end end, const char *why)
+{
+	((struct c2s_rig *)arg)->back = NULL;
+}
+
+static const struct stream_handler c2s_rig_back_handler = { .readable = c2s_rig_back_readable,
+							    .closed = c2s_rig_back_closed };
+
+static inline void c2s_rig_give_back(void *arg, struct stream *s)
+{
+	struct c2s_rig *r = arg;
+
+	if (r->back)
+		abort();
+	r->n_back++;
+	r->back = s;
+	stream_set_handler(s, &c2s_rig_back_handler, r);
+}
+
+static inline void c2s_rig_end(void *arg, tunnel_peer to, uint64_t stream, bool proper)
+{
+	struct c2s_rig *r = arg;
+
+	if (to != 1)
+		abort();
+	r->n_ends++;
+	r->ended = stream;
+	r->ended_proper = proper;
+}
+
 static inline int c2s_rig_start_tls(void *arg, struct stream *s)
 {
 	struct c2s_rig *r = arg;
@@ -129,6 +175,8 @@ static const struct c2s_edge_ops c2s_rig_ops = {
 	.domain = c2s_rig_domain,
 	.take = c2s_rig_take,
 	.cancel = c2s_rig_cancel,
+	.give_back = c2s_rig_give_back,
+	.end = c2s_rig_end,
 	.start_tls = c2s_rig_start_tls,
 	.may_try = c2s_rig_may_try,
 	.tried = c2s_rig_tried,
@@ -168,6 +216,8 @@ static inline void c2s_rig_connect(struct c2s_rig *r, bool tls)
 
 static inline void c2s_rig_disconnect(struct c2s_rig *r)
 {
+	stream_close(r->back);
+	r->back = NULL;
 	if (r->client.in.max > 0)
 		xmpp_far_fini(&r->client, &r->rig);
 	if (r->link.in.max > 0)

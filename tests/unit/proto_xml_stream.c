@@ -55,8 +55,9 @@ static void nothing(void *arg)
 
 static void header_is(const char *text, const char *expected)
 {
-	static const struct xml_stream_events events = { keep_header, no_element, nothing,
-							 nothing };
+	static const struct xml_stream_events events = {
+		.header = keep_header, .element = no_element, .space = nothing, .end = nothing
+	};
 	struct xml_pool *pool = xml_pool_new();
 	struct xml_stream *x;
 	struct buf out;
@@ -313,7 +314,9 @@ static void no_header(void *arg, const struct xmpp_header *h)
 /* The pool keeps a bounded number of parsers and blocks, whatever was in use at once. */
 static void test_pool_is_bounded(void **state)
 {
-	static const struct xml_stream_events events = { no_header, drop, nothing, nothing };
+	static const struct xml_stream_events events = {
+		.header = no_header, .element = drop, .space = nothing, .end = nothing
+	};
 	struct xml_stream *x[XML_POOL_MAX_READERS + 10];
 	struct xml_pool *pool = xml_pool_new();
 	unsigned n = 0, i;
@@ -498,7 +501,9 @@ static void feed_more(void *arg, struct xml_node *e, struct xml_arena *arena)
 
 static void test_feed_in_event(void **state)
 {
-	static const struct xml_stream_events events = { no_header, feed_more, nothing, nothing };
+	static const struct xml_stream_events events = {
+		.header = no_header, .element = feed_more, .space = nothing, .end = nothing
+	};
 	struct xml_recorder r;
 
 	start(&r);
@@ -523,7 +528,9 @@ static void change(void *arg, struct xml_node *e, struct xml_arena *arena)
 
 static void start_changing(struct xml_recorder *r)
 {
-	static const struct xml_stream_events events = { no_header, change, nothing, nothing };
+	static const struct xml_stream_events events = {
+		.header = no_header, .element = change, .space = nothing, .end = nothing
+	};
 
 	start(r);
 	xml_stream_free(r->x);
@@ -595,9 +602,74 @@ static void test_no_memory(void **state)
 	assert_true(alloc_fail_sweep(read_with_failures, NULL) > 20);
 }
 
+/* --- frames of another protocol --- */
+
+static void test_frames_between_elements(void **state)
+{
+	struct xml_recorder r;
+
+	start_open(&r);
+	r.n_frame_bytes = 3;
+	assert_int_equal(xml_stream_feed(r.x, SLICE("<a/>\0<>\0\0\0 <b/>\0")), 0);
+	assert_string_equal(xml_recorder_log(&r), "E<a/>\nF\nF\nS\nE<b/>\n");
+	assert_int_equal(xml_stream_pending(r.x), 1);
+	assert_false(xml_stream_sleep(r.x));
+	assert_int_equal(xml_stream_feed(r.x, SLICE("x")), 0);
+	assert_string_equal(xml_recorder_log(&r), "");
+	assert_int_equal(xml_stream_feed(r.x, SLICE("y<c/>")), 0);
+	assert_string_equal(xml_recorder_log(&r), "F\nE<c/>\n");
+	assert_int_equal(xml_stream_pending(r.x), 0);
+	assert_true(xml_stream_sleep(r.x));
+	/* Byte by byte. */
+	assert_int_equal(xml_recorder_drip(&r, SLICE("\0<><d/>\0\0\0")), 0);
+	assert_string_equal(xml_recorder_log(&r), "F\nE<d/>\nF\n");
+	xml_recorder_fini(&r);
+}
+
+static void test_frame_may_pause(void **state)
+{
+	struct xml_recorder r;
+
+	start_open(&r);
+	r.n_frame_bytes = 3;
+	r.pause_at_frame = true;
+	assert_int_equal(xml_stream_feed(r.x, SLICE("\0\0\0<a/>")), 0);
+	assert_string_equal(xml_recorder_log(&r), "F\n");
+	assert_int_equal(xml_stream_pending(r.x), 4);
+	assert_int_equal(xml_stream_resume(r.x), 0);
+	assert_string_equal(xml_recorder_log(&r), "E<a/>\n");
+	xml_recorder_fini(&r);
+}
+
+/* Nowhere but there, and not for who takes none. */
+static void test_nul_elsewhere_is_refused(void **state)
+{
+	static const struct slice rows[] = { SLICE("<a>\0bc</a>"), SLICE("<a\0bc/>"),
+					     SLICE("<a b='\0cd'/>"), SLICE("<a>\0</a>"),
+					     SLICE("x\0bc") };
+	struct xml_recorder r;
+
+	for (size_t i = 0; i <= sizeof(rows) / sizeof(rows[0]); i++) {
+		bool all = i < sizeof(rows) / sizeof(rows[0]);
+
+		start_open(&r);
+		r.n_frame_bytes = all ? 3 : 0;
+		assert_int_equal(xml_stream_feed(r.x, all ? rows[i] : SLICE("\0\0\0")), -EBADMSG);
+		assert_string_equal(xml_recorder_log(&r), "");
+		xml_recorder_fini(&r);
+	}
+	start(&r);
+	r.n_frame_bytes = 3;
+	assert_int_equal(xml_stream_feed(r.x, SLICE("\0\0\0" HEADER)), -EBADMSG);
+	xml_recorder_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_frames_between_elements),
+		cmocka_unit_test(test_frame_may_pause),
+		cmocka_unit_test(test_nul_elsewhere_is_refused),
 		cmocka_unit_test(test_header),
 		cmocka_unit_test(test_elements),
 		cmocka_unit_test(test_byte_by_byte),

@@ -89,6 +89,13 @@ static void test_both_ways(void **state)
 			      .local = "example.com",
 			      .remote = "partner.org" };
 	both_ways(&p);
+	for (int kind = PREFACE_PARK; kind <= PREFACE_RESUME; kind++) {
+		p = (struct preface){ .kind = (enum preface_kind)kind, .stream = 1 };
+		both_ways(&p);
+		p.stream = UINT64_MAX;
+		p.keep = kind == PREFACE_PARKED;
+		both_ways(&p);
+	}
 	p = c2s();
 	both_ways(&p);
 	p.direct_tls = false;
@@ -115,6 +122,17 @@ static void test_what_is_refused(void **state)
 		"{\"v\":1,\"kind\":\"s2s\",\"local\":1,\"remote\":\"partner.org\"}",
 		"{\"v\":1,\"kind\":\"c2s\",\"domain\":\"example.com\"}",
 		"{\"v\":1,\"kind\":\"idle\",\"x\":[[[[1]]]]}",
+		"{\"v\":1,\"kind\":\"park\"}",
+		"{\"v\":1,\"kind\":\"park\",\"stream\":1}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"\"}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"0\"}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"01\"}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"1\"}",
+		"{\"v\":1,\"kind\":\"parked\",\"stream\":\"1\",\"keep\":1}",
+		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"A\"}",
+		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"g\"}",
+		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"-1\"}",
+		"{\"v\":1,\"kind\":\"resume\",\"stream\":\"11111111111111111\"}",
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
@@ -192,6 +210,8 @@ static void test_print_refuses(void **state)
 	p.session[0] = '\0';
 	assert_int_equal(preface_print(&p, &b), -EINVAL);
 	p = (struct preface){ .kind = PREFACE_S2S, .local = "example.com" };
+	assert_int_equal(preface_print(&p, &b), -EINVAL);
+	p = (struct preface){ .kind = PREFACE_RESUME };
 	assert_int_equal(preface_print(&p, &b), -EINVAL);
 	assert_int_equal(b.n, 0);
 	buf_fini(&b);

@@ -37,7 +37,7 @@ static void on_space(void *arg)
 {
 }
 
-static const struct xml_stream_events events = { on_header, on_element, on_space, on_space };
+static const struct xml_stream_events events = { on_header, on_element, on_space, on_space, NULL };
 
 static void box_init(struct box *b)
 {
