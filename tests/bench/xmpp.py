@@ -19,8 +19,9 @@ INSIDE = {"PLAIN": HERE / "turnpike-xmpp-core.json", "DIRECT": HERE / "turnpike-
 BOXES = ("E", "C")
 AT_A_TIME = 16
 WARM = 50  # streams before the first measurement: what comes with the first ones stays
-# Longer than parsers of quiet streams keep their memory, and than C keeps more idle links after a rush.
-SETTLE_S = 25
+# Longer than [xmpp] park-after, after which a quiet stream gives its connection of the link back, and than C keeps more
+# idle ones after a rush.
+SETTLE_S = 45
 
 
 class Boxes:

@@ -144,7 +144,11 @@ def carbons(s):
         dave = s.office[domain]
         dave.say(f"alice@{domain}/laptop", "to the laptop")
         laptop.hears("to the laptop")
-        phone.wait("carbon_received", body="to the laptop")
+        try:
+            phone.wait("carbon_received", body="to the laptop")
+        except TimeoutError as error:
+            # did it come as far as that? what the boxes have counted
+            raise TimeoutError(f"{error}; E: {s.streams()}; C: {s.core.connections('xmpp')}") from error
         laptop.say(dave.jid, "from the laptop")
         dave.hears("from the laptop")
         phone.wait("carbon_sent", body="from the laptop")
