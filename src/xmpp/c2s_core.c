@@ -378,7 +378,7 @@ void c2s_core_domain_gone(struct c2s_core *c, const char *domain)
 		if (s->inner)
 			xmpp_end(s->inner);
 		core_fail(s, XMPP_HOST_GONE, "xmpp.core.domain-gone", "[domain]",
-			  "chat of %s is served no more", domain);
+			  "chat of %s is served no more", s->domain);
 	}
 }
 
