@@ -154,6 +154,8 @@ char *core_bare_of(const struct core_stream *s, const char *name);
 /* c2s_core_relay.c */
 void core_relay_outer(struct core_stream *s, struct xml_node *e, struct xml_arena *a);
 void core_relay_inner(struct core_stream *s, struct xml_node *e, struct xml_arena *a);
+/* XEP-0198 of the server: <enabled/> or <resumed/>. */
+void core_look_for_resumption(struct core_stream *s, const struct xml_node *e);
 /* There is room again in one of the legs. */
 void core_relay_outer_room(struct core_stream *s);
 void core_relay_inner_room(struct core_stream *s);
