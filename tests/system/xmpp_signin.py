@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ways to sign in that no server of Debian offers behind a relay: certificates (EXTERNAL), tokens (OAUTHBEARER), SASL2;
-certificates of several domains on one port; and who guesses passwords by the hundred. Behind the pair stands a double of
-an IM server. Checks begin with their rows of the checklist."""
+certificates of several domains on one port; and who guesses passwords by the dozen. Behind the pair stands a double of
+an IM server. Checks begin with their rows of the checklist, 31 is of its table of faults and abuse."""
 
 import base64
 import os
@@ -381,8 +381,8 @@ def is_let_in(s, netns, version=4, user="alice"):
 
 
 @play.check
-def a31_stuffing(s):
-    """attack 31: passwords tried by the dozen from one source: after failures-per-minute it is refused before the server is asked, the right password too; others sign in all along"""
+def f31_stuffing(s):
+    """31: passwords tried by the dozen from one source: after failures-per-minute it is refused before the server is asked, the right password too; others sign in all along"""
     users = [f"victim{i}" for i in range(40)]
     s.setting(failures_per_minute="10")
     try:
@@ -415,8 +415,8 @@ def a31_stuffing(s):
 
 
 @play.check
-def a31_streams_that_wait(s):
-    """attack 31: streams opened beforehand are of no use: each is refused at its next try; who signed in before from the same address stays"""
+def f31_streams_that_wait(s):
+    """31: streams opened beforehand are of no use: each is refused at its next try; who signed in before from the same address stays"""
     code = base64.b64encode(b"\0dave\0no").decode()
     s.setting(failures_per_minute="5")
     try:
