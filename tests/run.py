@@ -17,8 +17,8 @@ FUZZ_SECONDS = int(os.environ.get("FUZZ_SECONDS", "3"))
 # These mostly wait for the network to be silent: they run beside the other system tests, each in
 # namespaces of its own.
 PATIENT = {"system_faults", "system_tunnel_paths", "system_two_edges", "system_link_refusals", "system_requests",
-           "system_turn_clients", "system_xmpp_component", "system_xmpp_federation", "system_xmpp_parking",
-           "system_systemd_units", "system_turnpiked_command"}
+           "system_turn_clients", "system_xmpp_component", "system_xmpp_edges", "system_xmpp_federation",
+           "system_xmpp_parking", "system_xmpp_partners", "system_systemd_units", "system_turnpiked_command"}
 LIMIT = {"fuzz": FUZZ_SECONDS + 60, "system": 420}
 
 

@@ -34,6 +34,7 @@ struct c2s_core *c2s_core_new(struct env *env, const struct c2s_core_ops *ops, v
 	c->env = env;
 	c->ops = ops;
 	c->arg = arg;
+	heap_init(&c->heap, loop_timers(env->loop));
 	c->auth_timeout_ms = 30000;
 	c->send_timeout_ms = 60000;
 	c->stanza_bytes = 256 * 1024;
@@ -119,6 +120,7 @@ void c2s_core_free(struct c2s_core *c)
 	}
 	LIST_FOREACH_SAFE (it, &c->dead)
 		stream_free(CONTAINER_OF(it, struct core_stream, node));
+	heap_fini(&c->heap);
 	idtab_fini(&c->ids);
 	xml_pool_free(c->pool);
 	free(c);
@@ -402,7 +404,7 @@ void c2s_core_domain_gone(struct c2s_core *c, const char *domain)
 		if (s->inner)
 			xmpp_end(s->inner);
 		core_fail(s, XMPP_HOST_GONE, "xmpp.core.domain-gone", "[domain]",
-			  "chat of %s is served no more", domain);
+			  "chat of %s is served no more", s->domain);
 	}
 }
 

@@ -264,12 +264,18 @@ static void learn_user(struct core_stream *s, const struct xml_node *e, struct x
 
 static void success_2(struct core_stream *s, const struct xml_node *e, struct xml_arena *a)
 {
+	const struct xml_node *n, *enabled;
+
 	learn_user(s, e, a);
 	timer_stop(loop_timers(s->core->env->loop), &s->timer);
 	core_signed_in(s);
 	core_set_state(s, CORE_RELAY);
-	if (xml_node_child(e, XMPP_SM, "resumed"))
-		s->resumable = true;
+	for (n = xml_node_child(e, NULL, NULL); n; n = xml_node_again(n, NULL, NULL)) {
+		core_look_for_resumption(s, n);
+		enabled = xml_node_child(n, XMPP_SM, "enabled"); /* <bound/> of XEP-0386 */
+		if (enabled)
+			core_look_for_resumption(s, enabled);
+	}
 }
 
 void core_auth_inner(struct core_stream *s, struct xml_node *e, struct xml_arena *a)

@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/timerq.h"
 #include "core/conn.h"
+#include "core/heap.h"
 #include "core/loop.h"
 #include "xmpp/c2s_core.h"
 #include "xmpp/sasl.h"
@@ -116,6 +117,7 @@ struct c2s_core {
 	struct idtab ids; /* of those that have been parked */
 	uint64_t salt;	  /* of their names: those of the daemon before must find nobody */
 	size_t n, n_parked;
+	struct heap heap;
 	uint32_t auth_timeout_ms, send_timeout_ms;
 	size_t stanza_bytes, stanza_bytes_unauthenticated;
 	bool keep_binding;
@@ -182,6 +184,8 @@ char *core_bare_of(const struct core_stream *s, const char *name);
 /* c2s_core_relay.c */
 void core_relay_outer(struct core_stream *s, struct xml_node *e, struct xml_arena *a);
 void core_relay_inner(struct core_stream *s, struct xml_node *e, struct xml_arena *a);
+/* XEP-0198 of the server: <enabled/> or <resumed/>. */
+void core_look_for_resumption(struct core_stream *s, const struct xml_node *e);
 /* There is room again in one of the legs. */
 void core_relay_outer_room(struct core_stream *s);
 void core_relay_inner_room(struct core_stream *s);

@@ -86,10 +86,12 @@ static void park(struct core_stream *s, uint64_t their_id)
 	s->conn.parent = 0;
 	core_set_state(s, CORE_RELAY);
 	note(s, "xmpp.core.parked");
-	if (keep)
+	if (keep) {
 		s->core->ops->give_back(s->core->arg, socket);
-	else
+	} else {
 		stream_close(socket);
+		heap_freed(&s->core->heap, LINK_CONN_BYTES);
+	}
 	/* What was full is empty. */
 	core_relay_outer_room(s);
 }

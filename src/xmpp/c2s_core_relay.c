@@ -51,7 +51,7 @@ static void look_for_user(struct core_stream *s, const struct xml_node *e, struc
 	free(bare);
 }
 
-static void look_for_resumption(struct core_stream *s, const struct xml_node *e)
+void core_look_for_resumption(struct core_stream *s, const struct xml_node *e)
 {
 	const char *resume = xml_node_attr(e, "resume");
 
@@ -69,7 +69,7 @@ void core_relay_inner(struct core_stream *s, struct xml_node *e, struct xml_aren
 	if (xml_node_is(e, XMPP_STREAMS, "features"))
 		features_filter(e, &p, &found);
 	look_for_user(s, e, a);
-	look_for_resumption(s, e);
+	core_look_for_resumption(s, e);
 	xmpp_send(s->outer, e);
 	count(s);
 	if (!s->inner_paused && xmpp_is_full(s->outer)) {

@@ -428,6 +428,7 @@ struct c2s_edge *c2s_edge_new(struct env *env, const struct c2s_edge_ops *ops, v
 	list_init(&edge->streams);
 	idtab_init(&edge->ids, C2S_PARK_IDS);
 	net_random(&edge->salt, sizeof(edge->salt));
+	heap_init(&edge->heap, loop_timers(env->loop));
 	edge->pool = xml_pool_new();
 	edge->strangers = net_limits_new(seed);
 	if (!edge->pool || !edge->strangers) {
@@ -451,6 +452,7 @@ void c2s_edge_free(struct c2s_edge *edge)
 		c2s_free(c);
 	}
 	idtab_fini(&edge->ids);
+	heap_fini(&edge->heap);
 	xml_pool_free(edge->pool);
 	net_limits_free(edge->strangers);
 	free(edge);

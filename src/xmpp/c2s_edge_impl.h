@@ -18,6 +18,7 @@
  */
 #include "base/list.h"
 #include "core/conn.h"
+#include "core/heap.h"
 #include "core/loop.h"
 #include "xmpp/c2s_edge.h"
 #include "xmpp/sasl.h"
@@ -50,6 +51,7 @@ struct c2s_edge {
 	struct net_limits *strangers; /* who has not signed in */
 	struct idtab ids;	      /* of those that have been parked */
 	uint64_t salt; /* of their names: those of the daemon before must find nobody */
+	struct heap heap;
 	struct c2s_edge_stats stats;
 	bool draining;
 };

@@ -199,7 +199,8 @@ static void open_stream(struct c2s *c, const struct xmpp_header *h, const struct
 		c2s_refuse(c, XMPP_POLICY_VIOLATION, "xmpp.c2s.certificate-mismatch", "[xmpp] tls",
 			   "TLS was asked for another domain than %s", c->domain);
 	else if (!edge->ops->may_try(edge->arg, &c->conn.remote))
-		c2s_refuse(c, XMPP_POLICY_VIOLATION, "xmpp.c2s.throttled", NULL,
+		c2s_refuse(c, XMPP_POLICY_VIOLATION, "xmpp.c2s.throttled",
+			   "[xmpp] failures-per-minute",
 			   "too many failed sign-ins from this address");
 	else if (d->peer == 0)
 		c2s_refuse(c, XMPP_REMOTE_CONNECTION_FAILED, "xmpp.c2s.no-link", "[tunnel-peer]",

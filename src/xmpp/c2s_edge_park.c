@@ -141,10 +141,12 @@ static void parked(struct c2s *c, const struct preface *p, struct stream *s)
 	timer_stop(timers(c), &c->timer);
 	c->their_id = p->stream;
 	edge->stats.n_parked++;
-	if (!p->keep)
+	if (!p->keep) {
 		stream_close(s);
-	else if (s)
+		heap_freed(&edge->heap, LINK_CONN_BYTES);
+	} else if (s) {
 		edge->ops->give_back(edge->arg, s);
+	}
 	if (c->state == C2S_OVER) {
 		tell_end(c, c->ends_proper);
 		loop_defer(edge->env->loop, &c->later);

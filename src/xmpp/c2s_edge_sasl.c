@@ -40,7 +40,8 @@ static bool start(struct c2s *c, const struct xml_node *e, struct xml_arena *are
 	char name[512];
 
 	if (!c->edge->ops->may_try(c->edge->arg, &c->conn.remote)) {
-		c2s_refuse(c, XMPP_POLICY_VIOLATION, "xmpp.c2s.throttled", NULL,
+		c2s_refuse(c, XMPP_POLICY_VIOLATION, "xmpp.c2s.throttled",
+			   "[xmpp] failures-per-minute",
 			   "too many failed sign-ins from this address");
 		return false;
 	}

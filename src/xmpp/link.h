@@ -26,6 +26,8 @@ struct env;
 #define LINK_HANDSHAKE_MS 10000
 #define LINK_MAX_IDLE	  1024 /* of one C that E keeps */
 #define LINK_MAX_WAITERS  4096 /* of all C */
+#define LINK_CONN_BYTES \
+	(16 * 1024) /* of memory that one takes, about; OpenSSL's for the most part */
 
 /* --- E --- */
 struct link_edge;

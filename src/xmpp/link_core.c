@@ -39,6 +39,7 @@ struct core_peer { /* an E; lives as long as the link */
 	struct dns_query *query;
 	struct addr addrs[DNS_MAX_ADDRS];
 	size_t n_addrs;
+	size_t at;	   /* modulo n_addrs: the address that is dialled, until it fails */
 	bool asked;	   /* the names were looked up for this round */
 	struct list conns; /* all but those that are taken */
 	struct list taken;
@@ -137,6 +138,7 @@ static void failed(struct core_peer *p, const char *why)
 	if (timer_armed(&p->retry))
 		return;
 	p->n_failures++;
+	p->at++;
 	net_random(&at, sizeof(at));
 	bound = bound < RETRY_MAX_MS ? bound : RETRY_MAX_MS;
 	timer_start(timers(l), &p->retry, (int64_t)(at % (bound + 1)));
@@ -314,7 +316,7 @@ static struct stream *connect_to(struct core_peer *p, const struct stream_handle
 {
 	struct link_core *l = p->link;
 	struct stream_connect c = {
-		.to = p->addrs[p->n_failures % p->n_addrs],
+		.to = p->addrs[p->at % p->n_addrs],
 		.first_port = l->source.first,
 		.last_port = l->source.last,
 		.timeout_ms = LINK_HANDSHAKE_MS,

@@ -342,6 +342,15 @@ static void refuse(struct pair_stream *ps, enum xmpp_condition c, const char *wh
 	stream_over(ps);
 }
 
+/* The next space, or what comes before it. */
+static void start_timer(struct pair_stream *ps)
+{
+	const struct pair_links_conf *c = &ps->pair->links->conf;
+
+	timer_start(c->timers, &ps->timer,
+		    c->idle_ms < PAIR_LINK_SPACE_MS ? c->idle_ms : PAIR_LINK_SPACE_MS);
+}
+
 /* Idle on both sides: each ends its direction, and what crosses is still delivered. */
 static void on_timer(void *arg)
 {
@@ -358,8 +367,7 @@ static void on_timer(void *arg)
 		xmpp_end(ps->x);
 	} else if (!ps->is_ending) {
 		xmpp_send_space(ps->x);
-		timer_start(c->timers, &ps->timer,
-			    c->idle_ms < PAIR_LINK_SPACE_MS ? c->idle_ms : PAIR_LINK_SPACE_MS);
+		start_timer(ps);
 	}
 }
 
@@ -545,6 +553,8 @@ void pair_links_configure(struct pair_links *l, const struct pair_links_conf *co
 
 			xmpp_configure(ps->x, &c);
 			xmpp_set_limits(ps->x, &c.limits);
+			if (ps->is_open && !ps->is_ending)
+				start_timer(ps);
 		}
 	}
 }

@@ -78,6 +78,19 @@ void s2s_out_fail(struct s2s_stream *st, enum s2s_trouble t, const char *why)
 	next(st);
 }
 
+/* Until a server has answered, which one it is that does not says most. */
+static void fail_at_host(struct s2s_stream *st, enum s2s_trouble t, const char *why)
+{
+	char text[S2S_WHY_BYTES + 104];
+
+	if (st->state != S2S_HEADER || st->next_target == 0) {
+		s2s_out_fail(st, t, why);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.100s: %s", st->targets[st->next_target - 1].host, why);
+	s2s_out_fail(st, t, text);
+}
+
 void s2s_out_timeout(struct s2s_stream *st)
 {
 	char why[S2S_WHY_BYTES];
@@ -87,7 +100,7 @@ void s2s_out_timeout(struct s2s_stream *st)
 		 : st->state == S2S_HEADER  ? "connecting"
 		 : st->state == S2S_TLS	    ? "TLS"
 					    : "authentication");
-	s2s_out_fail(st, S2S_BROKEN, why);
+	fail_at_host(st, S2S_BROKEN, why);
 }
 
 /* --- targets --- */
@@ -548,7 +561,7 @@ static void on_closed(void *arg, enum xmpp_end how, enum xmpp_condition c, const
 	if (how == XMPP_END_ERROR)
 		s2s_trace(st, "xmpp.s2s.bad", xmpp_condition_str(c), "%s", why);
 	if (st->state != S2S_OPEN && st->state != S2S_ENDING) {
-		s2s_out_fail(st, t, why);
+		fail_at_host(st, t, why);
 		return;
 	}
 	if (st->pair && how != XMPP_END_PROPER)

@@ -13,19 +13,22 @@ from .xmpp_raw import DIALBACK, SASL, SERVER, STREAMS, TLS
 class PartnerDouble:
     """PartnerDouble(lab.inet, address, "double.org", (certificate, key), ca).start(). Switches, any time:
 
-    tls        offer STARTTLS
+    tls        offer STARTTLS; "required" says so
     external   offer EXTERNAL within TLS
     dialback   offer dialback; answer `result` with it
     verify     what <db:verify/> gets: "valid", "invalid", or None for silence
     cert       what is shown to new connections
+
+    direct=True is a port for TLS from the first byte.
     """
 
-    def __init__(self, netns, address, domain, cert, ca, port=5269):
+    def __init__(self, netns, address, domain, cert, ca, port=5269, direct=False):
         self.netns = netns
         self.address = (address, port)
         self.domain = domain
         self.cert = cert
         self.ca = ca
+        self.direct = direct
         self.tls, self.external, self.dialback = True, True, True
         self.verify = "valid"
         self.result = "valid"
@@ -92,8 +95,10 @@ class _Stream:
         self.elements = []
         self.headers = []
         self.is_tls = False
+        self.sni = None
         self.authenticated = False
         self.peer_cert = None
+        self.ended = False  # </stream:stream> came
         self.closed = False
         self.began = time.monotonic()
 
@@ -108,6 +113,8 @@ class _Stream:
 
     def run(self):
         try:
+            if self.server.direct:
+                self._begin_tls()
             self._restart()
             while data := self.sock.recv(65536):
                 self._parser.feed(data)
@@ -119,6 +126,21 @@ class _Stream:
         self.closed = True
         self.sock.close()
         self.server.news()
+
+    def _begin_tls(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*map(str, self.server.cert))
+        context.load_verify_locations(str(self.server.ca))
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.set_alpn_protocols(["xmpp-server"])
+        context.sni_callback = self._asked_for
+        self.sock = context.wrap_socket(self.sock, server_side=True)
+        self.peer_cert = self.sock.getpeercert()
+        self.is_tls = True
+
+    def _asked_for(self, _sock, host, _context):
+        self.sni = host
 
     def _restart(self):
         self._parser = ElementTree.XMLPullParser(("start", "end"))
@@ -132,6 +154,7 @@ class _Stream:
             return False
         self._depth -= 1
         if self._depth == 0:
+            self.ended = True
             self.send("</stream:stream>")
         return self._depth == 1 and self._element(element)
 
@@ -139,7 +162,7 @@ class _Stream:
         self.headers.append(dict(header.attrib))
         server, features = self.server, ""
         if server.tls and not self.is_tls:
-            features += f"<starttls xmlns='{TLS}'/>"
+            features += f"<starttls xmlns='{TLS}'>{'<required/>' * (server.tls == 'required')}</starttls>"
         elif not self.authenticated:
             if server.external and self.peer_cert:
                 features += f"<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanisms>"
@@ -156,14 +179,7 @@ class _Stream:
         server.news()
         if element.tag == f"{{{TLS}}}starttls":
             self.send(f"<proceed xmlns='{TLS}'/>")
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*map(str, server.cert))
-            context.load_verify_locations(str(server.ca))
-            context.verify_mode = ssl.CERT_OPTIONAL
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            self.sock = context.wrap_socket(self.sock, server_side=True)
-            self.peer_cert = self.sock.getpeercert()
-            self.is_tls = True
+            self._begin_tls()
             self._restart()
             return True
         if element.tag == f"{{{SASL}}}auth":

@@ -12,7 +12,9 @@ CLIENT, SERVER = "jabber:client", "jabber:server"
 STREAMS = "http://etherx.jabber.org/streams"
 TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+SASL2 = "urn:xmpp:sasl:2"
 BIND = "urn:ietf:params:xml:ns:xmpp-bind"
+BIND2 = "urn:xmpp:bind:0"
 SM = "urn:xmpp:sm:3"
 DIALBACK = "jabber:server:dialback"
 ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
@@ -32,6 +34,7 @@ class XmppRaw:
     direct     TLS from the first byte, with ALPN
     content    CLIENT or SERVER
     cert       (certificate, key) to show
+    sni        name to ask for in TLS, if not `to`; "" for none, the certificate is not compared then
     """
 
     def __init__(self, netns, address, to=None, ca=None, direct=False, content=CLIENT, cert=None, timeout=5.0,
@@ -41,7 +44,7 @@ class XmppRaw:
         self.content = content
         self.cert = cert
         self.timeout = timeout
-        self.sni = sni or to
+        self.sni = to if sni is None else sni
         self.received = bytearray()  # everything since the last header()
         self.ended = False  # </stream:stream> came
         self.header_seen = None
@@ -73,7 +76,8 @@ class XmppRaw:
             context.set_alpn_protocols(alpn)
         if self.cert:
             context.load_cert_chain(*map(str, self.cert))
-        self.sock = context.wrap_socket(self.sock, server_hostname=self.sni)
+        context.check_hostname = bool(self.sni)
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.sni or None)
 
     # -- saying
 

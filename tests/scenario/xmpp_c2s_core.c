@@ -157,6 +157,7 @@ static void test_abort(void **state)
 static void test_sasl2(void **state)
 {
 	struct rig *rig = rig_taken();
+	bool resumable = false;
 
 	for (int i = 0; i < N_NODES; i++)
 		rig->servers[i].features = "<stream:features><authentication xmlns='" SASL2
@@ -172,11 +173,16 @@ static void test_sasl2(void **state)
 	forget(&rig->e);
 	from_server(rig, 1,
 		    "<success xmlns='" SASL2 "'><authorization-identifier>"
-		    "bob@example.com/x</authorization-identifier></success>"
+		    "bob@example.com/x</authorization-identifier>"
+		    "<bound xmlns='urn:xmpp:bind:0'><enabled xmlns='urn:xmpp:sm:3' id='1' "
+		    "resume='true'/>"
+		    "</bound></success>"
 		    "<stream:features>" BIND "</stream:features>");
 	assert_has(&rig->e, "bob@example.com/x");
 	assert_has(&rig->e, BIND);
 	assert_string_equal(rig->user, "bob@example.com");
+	c2s_core_each(rig->core, see_listing, &resumable);
+	assert_true(resumable);
 	from_e(rig, "<iq id='1' type='get'/>");
 	assert_has(&rig->legs[1], "<iq id='1' type='get'/>");
 	rig_free(rig);

@@ -783,8 +783,15 @@ static void a_client_that_leaves_before_the_answer_gives_the_link_back(void **st
 	c2s_rig_fini(&r);
 }
 
+static bool see_decided_by(const struct trace_entry *e, void *arg)
+{
+	slice_copy(arg, sizeof(e->decided_by), slice_of(e->decided_by));
+	return false;
+}
+
 static void a_source_that_guesses_is_kept_out(void **state)
 {
+	char decided_by[sizeof(((struct trace_entry *)0)->decided_by)] = "";
 	struct c2s_rig r;
 
 	c2s_rig_init(&r);
@@ -794,6 +801,8 @@ static void a_source_that_guesses_is_kept_out(void **state)
 	EXPECT_HEARD(&r.client, "<policy-violation");
 	assert_int_equal(r.n_takes, 0);
 	assert_int_equal(traced(&r, "xmpp.c2s.throttled"), 1);
+	trace_each(r.rig.env.trace, "xmpp.c2s.throttled", see_decided_by, decided_by);
+	assert_string_equal(decided_by, "[xmpp] failures-per-minute");
 	c2s_rig_fini(&r);
 }
 

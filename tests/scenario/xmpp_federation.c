@@ -58,6 +58,24 @@ static void idle_link(void **state)
 	assert_int_equal(fed->n_links, 2);
 }
 
+/* What stands is idle by the new setting at once. */
+static void idle_setting(void **state)
+{
+	fed_start(FED_C FED_S2S FED_PARTNER);
+	fed_send(&fed->partner, "example.com", "you@partner.org", "me@example.com", "1", 3);
+	fed_load_core(FED_C FED_S2S
+		      "[federation]\nmode = allow-list\ntls = off\nidle-timeout = 2s\n"
+		      "[partner partner.org]\nroutes = 127.0.0.1\n");
+	fed_turn();
+	buf_reset(&fed->im.got);
+	xmpp_rig_pass(&fed->rig, 5000);
+	fed_turn();
+	assert_int_equal(fed->n_links, 1);
+	fed_send(&fed->im, "partner.org", "me@example.com", "you@partner.org", "2", 3);
+	FED_GOT(&fed->partner, "id='2'");
+	assert_int_equal(fed->n_links, 2);
+}
+
 /* --- component --- */
 
 static void component_answers(void)
@@ -697,6 +715,7 @@ int main(void)
 		TEST(s2s_both_ways),
 		TEST(s2s_partner_first),
 		TEST(idle_link),
+		TEST(idle_setting),
 		TEST(component_both_ways),
 		TEST(component_spoofs),
 		TEST(component_refused),

@@ -2,7 +2,9 @@
  * becomes of streams that were given away. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "support/alloc_fail.h"
 #include "support/stream_box.h"
@@ -26,6 +28,7 @@ struct link {
 	struct link_core *core;
 	struct xmpp_conf conf;
 	bool e_up; /* the tunnel, as E sees it */
+	const char *e_host;
 	const char *c_name;
 	struct got at_c[MAX], at_e[MAX];
 	size_t n_c, n_e, n_unserved;
@@ -46,8 +49,10 @@ static bool e_peer(void *self, size_t i, struct tunnel_peer_info *out)
 
 static bool c_peer(void *self, size_t i, struct tunnel_peer_info *out)
 {
+	const struct link *x = self;
+
 	*out = (struct tunnel_peer_info){
-		.id = 7, .name = "edge1", .host = "127.0.0.1", .up = true, .system_name = ""
+		.id = 7, .name = "edge1", .host = x->e_host, .up = true, .system_name = ""
 	};
 	return i == 0;
 }
@@ -167,6 +172,7 @@ static struct link *link_new(uint32_t n_idle)
 	assert_int_equal(dns_apply(x->box->env.dns, &dns), 0);
 	x->e_up = true;
 	x->c_name = "web.example.com";
+	x->e_host = "127.0.0.1";
 	x->conf.common.line = 1;
 	x->conf.max_streams = 1000;
 	x->conf.pool_port = free_port();
@@ -663,6 +669,39 @@ static void test_pairs_both_ways(void **state)
 	link_free(x);
 }
 
+/* E's name has two addresses, and nobody listens at the first: once that is known, all dial the
+ * other, streams of pairs too, which have one try. */
+static void test_the_address_that_works(void **state)
+{
+	static const char lines[] = "127.0.0.2 web.example.com\n127.0.0.1 web.example.com\n";
+	struct link *x = link_new(2);
+	struct preface p = { .kind = PREFACE_S2S, .local = "example.com", .remote = "partner.org" };
+	char path[] = "/tmp/xmpp-link-hosts-XXXXXX";
+	int fd = mkstemp(path), error;
+	struct stream *s;
+
+	assert_int_equal(write(fd, lines, sizeof(lines) - 1), sizeof(lines) - 1);
+	close(fd);
+	assert_int_equal(dns_set_hosts_file(x->box->env.dns, path), 0);
+	x->e_host = "web.example.com";
+	listen_now(x);
+	dial(x);
+	for (size_t i = 1; i <= 3; i++) {
+		UNTIL(x->box, link_edge_idle(x->edge, 1) >= 2 && link_core_up(x->core, 7));
+		s = link_edge_take(x->edge, 1, &p); /* it works */
+		assert_non_null(s);
+		own(x, &x->at_e[x->n_e++], s, &p);
+		UNTIL(x->box, x->n_c == 2 * i - 1);
+		s = link_core_open(x->core, 7, &p, &handler, &x->at_c[x->n_c], &error);
+		assert_non_null(s);
+		own(x, &x->at_c[x->n_c++], s, &p);
+		UNTIL(x->box, x->n_e == 2 * i || x->at_c[x->n_c - 1].closed);
+		assert_false(x->at_c[x->n_c - 1].closed);
+	}
+	unlink(path);
+	link_free(x);
+}
+
 static void test_pool_max(void **state)
 {
 	struct link *x = link_new(4);
@@ -762,6 +801,7 @@ int main(void)
 		cmocka_unit_test(test_a_lost_tunnel_ends_them_on_c),
 		cmocka_unit_test(test_idle_ones_are_replaced),
 		cmocka_unit_test(test_pairs_both_ways),
+		cmocka_unit_test(test_the_address_that_works),
 		cmocka_unit_test(test_pool_max),
 		cmocka_unit_test(test_owner_outlives),
 		cmocka_unit_test(test_without_memory),

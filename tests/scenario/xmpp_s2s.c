@@ -510,7 +510,7 @@ static void hangs(void **state)
 	assert_int_equal(t->a->n_dialled, 2);
 	s2s_world_pass(t->w, 30000);
 	assert_true(has(t->a, "remote-server-timeout"));
-	assert_string_equal(pair_of(t->a, A, B).error, "connecting took too long");
+	assert_string_equal(pair_of(t->a, A, B).error, "two: connecting took too long");
 }
 
 static void dns_hangs(void **state)
