@@ -98,6 +98,7 @@ void link_conn_forget(struct link_conn *c, const char *why)
 
 void link_conn_label(struct link_conn *c, const struct preface *p)
 {
+	c->is_pair = p->kind == PREFACE_S2S;
 	if (p->kind == PREFACE_C2S || p->kind == PREFACE_RESUME)
 		slice_copy(c->conn.session, sizeof(c->conn.session), slice_of(p->session));
 	if (p->kind == PREFACE_S2S)

@@ -26,6 +26,7 @@ struct link_conn {
 	struct conn conn;
 	struct timer timer;
 	int64_t idle_ms; /* when it became so */
+	bool is_pair;	 /* TAKEN: for a pair of domains */
 	bool was_taken;	 /* and came back: the other side knows us */
 	const char *why; /* closed by us, static; NULL: as the stream says */
 	/* The stream is over; the struct is freed behind it. */

@@ -44,6 +44,7 @@ struct core_peer { /* an E; lives as long as the link */
 	struct list conns; /* all but those that are taken */
 	struct list taken;
 	size_t n_dialling, n_idle, n_taken;
+	size_t n_pairs; /* of n_taken */
 	size_t boost;
 	unsigned n_failures;
 	struct timer retry, steady, calm;
@@ -154,6 +155,8 @@ static void on_gone(struct link_conn *c, const char *why)
 
 	if (state == LINK_TAKEN) {
 		p->n_taken--;
+		p->n_pairs -= c->is_pair;
+		fill(p); /* it may have been the last that pool-max allows */
 		return;
 	}
 	if (state == LINK_IDLE)
@@ -180,6 +183,7 @@ static void become_taken(struct link_conn *c, const struct preface *preface)
 	list_del(&c->node);
 	list_add_tail(&p->taken, &c->node);
 	p->n_taken++;
+	p->n_pairs += c->is_pair;
 	p->n_total++;
 	p->taken_ms = now_ms(l);
 	if (p->boost < most)
@@ -198,12 +202,33 @@ static void on_calm(void *arg)
 		timer_start(timers(p->link), &p->calm, BOOST_MS);
 }
 
+/* Whoever has domains enough could else take the connections of all who chat. */
+static bool may_have_pair(const struct core_peer *p)
+{
+	return 2 * p->n_pairs < p->link->n_max;
+}
+
+static void refuse_pair(struct link_conn *c, const struct preface *preface)
+{
+	const char *why = "streams of pairs have half of pool-max";
+	struct core_peer *p = c->peer;
+
+	trace_add(c->env->trace, "xmpp.link.pairs", "[xmpp] pool-max", &c->conn.remote, NULL,
+		  "%s, %s and %s: %s", p->name, preface->local, preface->remote, why);
+	link_conn_close(c, why);
+	fill(p);
+}
+
 static void give(struct link_conn *c, const struct preface *preface)
 {
 	struct core_peer *p = c->peer;
 	struct link_core *l = p->link;
 	struct stream *s = c->stream;
 
+	if (preface->kind == PREFACE_S2S && !may_have_pair(p)) {
+		refuse_pair(c, preface);
+		return;
+	}
 	p->n_idle--;
 	become_taken(c, preface);
 	works(p);
@@ -450,7 +475,7 @@ struct stream *link_core_open(struct link_core *l, tunnel_peer to, const struct 
 	if (!p || !may_dial(p) || p->n_addrs == 0)
 		return NULL;
 	*error = -EAGAIN;
-	if (n_all(p) >= l->n_max)
+	if (n_all(p) >= l->n_max || (preface->kind == PREFACE_S2S && !may_have_pair(p)))
 		return NULL;
 	c = dial(p, preface, h, arg, error);
 	if (!c)

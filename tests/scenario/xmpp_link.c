@@ -717,6 +717,41 @@ static void test_pool_max(void **state)
 	link_free(x);
 }
 
+/* Partners, who may have as many domains as they like, leave half of it to those who chat. */
+static void test_pairs_have_half_of_the_pool(void **state)
+{
+	struct link *x = link_new(4);
+	struct preface pair = { .kind = PREFACE_S2S,
+				.local = "example.com",
+				.remote = "p.example" };
+	struct preface chat = c2s_preface();
+	int error;
+
+	x->conf.pool_max = 6;
+	listen_now(x);
+	dial(x);
+	for (int i = 0; i < 3; i++)
+		link_edge_wait(x->edge, 1, &pair, 5000, e_done, x);
+	UNTIL(x->box, x->n_e == 3 && x->n_c == 3);
+	assert_null(link_core_open(x->core, 7, &pair, NULL, NULL, &error));
+	assert_int_equal(error, -EAGAIN);
+	/* E has it, and loses it again. */
+	link_edge_wait(x->edge, 1, &pair, 5000, e_done, x);
+	UNTIL(x->box, x->n_e == 4 && !x->at_e[3].s);
+	assert_int_equal(x->n_c, 3);
+	assert_int_equal(trace_count(x->box->env.trace, "xmpp.link.pairs"), 1);
+	for (int i = 0; i < 3; i++)
+		link_edge_wait(x->edge, 1, &chat, 5000, e_done, x);
+	UNTIL(x->box, x->n_c == 6);
+	/* One of a pair has ended: there is room. */
+	stream_close(x->at_e[0].s);
+	x->at_e[0].s = NULL;
+	UNTIL(x->box, !x->at_c[0].s || !x->at_c[1].s || !x->at_c[2].s);
+	link_edge_wait(x->edge, 1, &pair, 5000, e_done, x);
+	UNTIL(x->box, x->n_c == 7);
+	link_free(x);
+}
+
 /* The daemon ends while streams live: entries end, streams are their owners'. */
 static void test_owner_outlives(void **state)
 {
@@ -803,6 +838,7 @@ int main(void)
 		cmocka_unit_test(test_pairs_both_ways),
 		cmocka_unit_test(test_the_address_that_works),
 		cmocka_unit_test(test_pool_max),
+		cmocka_unit_test(test_pairs_have_half_of_the_pool),
 		cmocka_unit_test(test_owner_outlives),
 		cmocka_unit_test(test_without_memory),
 	};
