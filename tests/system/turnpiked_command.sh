@@ -102,7 +102,7 @@ logged() {
 	i=0
 	while [ "$(grep -c "$1" "$dir/log")" -lt "$2" ]; do
 		i=$((i + 1))
-		if [ $i -gt 100 ] || ! kill -0 "$pid" 2>/dev/null; then
+		if [ $i -gt 400 ] || ! kill -0 "$pid" 2>/dev/null; then
 			echo "FAIL never logged: $1"
 			cat "$dir/log"
 			failed=1
