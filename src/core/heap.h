@@ -20,8 +20,7 @@ struct heap {
 
 void heap_init(struct heap *h, struct timerq *timers);
 void heap_fini(struct heap *h);
-/* About so much was freed. From HEAP_WORTH_BYTES on it is given back HEAP_AFTER_MS later, which
- * takes a millisecond for every few MiB. */
+/* About so much was freed. From HEAP_WORTH_BYTES on it is given back HEAP_AFTER_MS later. */
 void heap_freed(struct heap *h, size_t n_bytes);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "proto/xml_char.h"
 #include "proto/xml_pool.h"
+#include "proto/xml_quick.h"
 
 /* Between namespace and local name: a byte that no XML document can hold, also not as a reference
  * (CVE-2022-25236). */
@@ -146,19 +147,15 @@ static void keep_binding(struct xml_reader *r, const char *prefix, const char *n
  * one that has a prefix (RFC 6120 section 4.8.3). */
 static const char *content_of(const struct xml_reader *r)
 {
-	static const char *const known[] = { XMPP_CLIENT, XMPP_SERVER, XMPP_COMPONENT };
 	const struct binding *b;
-	size_t i;
 
 	for (b = r->bindings; b; b = b->next) {
 		if (!b->prefix[0] && b->ns[0] && strcmp(b->ns, XMPP_STREAMS) != 0)
 			return b->ns;
 	}
 	for (b = r->bindings; b; b = b->next) {
-		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-			if (strcmp(b->ns, known[i]) == 0)
-				return known[i];
-		}
+		if (xml_quick_content(b->ns))
+			return xml_quick_content(b->ns);
 	}
 	return NULL;
 }
