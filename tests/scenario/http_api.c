@@ -5,6 +5,7 @@
 #include "core/net.h"
 #include "core/system_conf.h"
 #include "http/api.h"
+#include "support/free_port.h"
 #include "support/stream_box.h"
 #include "turnpike/signin.h"
 
@@ -134,18 +135,6 @@ static struct conf_snapshot *parse(struct lab *lab, const char *more)
 	buf_fini(&text);
 	buf_fini(&errors);
 	return snap;
-}
-
-static uint16_t free_port(void)
-{
-	struct addr a = stream_box_addr(0);
-	int fd = net_listen_tcp(&a, 1);
-	uint16_t port;
-
-	assert_true(fd >= 0);
-	port = net_local_addr(fd).port;
-	close(fd);
-	return port;
 }
 
 static int reconfigure(struct lab *lab, const char *more)

@@ -1007,7 +1007,7 @@ static void site_sends_plain_http_to_https(void **state)
 		{ "GET", "//b.example/", "a.example", "https://a.example//b.example/", 301 },
 	};
 	struct lab *lab = *state;
-	uint16_t port = lab_free_port();
+	uint16_t port = free_port();
 	char site[128], text[512];
 	struct buf err;
 	struct client *c;
@@ -1178,7 +1178,7 @@ static void places_of_listeners_are_used_again(void **state)
 
 	buf_init(&err, 4096);
 	for (int i = 0; i < 2 * WEB_MAX_LISTENERS; i++) {
-		lab->web_port = lab_free_port();
+		lab->web_port = free_port();
 		assert_int_equal(end_reload(&lab->e, e_text(lab, "", NULL), &err), 0);
 		loop_once(lab->box->env.loop, 0);
 	}

@@ -15,6 +15,7 @@
 #include "core/system_conf.h"
 #include "proto/turn.h"
 #include "support/alloc_fail.h"
+#include "support/free_port.h"
 #include "support/stream_box.h"
 #include "turn/credentials.h"
 #include "turn/edge_side.h"
@@ -99,27 +100,6 @@ struct world {
 #define UNTIL_W(what) UNTIL(w->box, what)
 
 /* --- configuration --- */
-
-/* Free for UDP and TCP, below those that the kernel gives out, each once. */
-static uint16_t free_port(void)
-{
-	static uint16_t next;
-	struct addr a = stream_box_addr(0);
-	int tcp, udp;
-
-	if (next == 0)
-		next = (uint16_t)(10000 + getpid() % 50 * 200);
-	do {
-		a.port = next++;
-		tcp = net_listen_tcp(&a, 1);
-		udp = net_bind_udp(&a);
-		if (tcp >= 0)
-			close(tcp);
-		if (udp >= 0)
-			close(udp);
-	} while (tcp < 0 || udp < 0);
-	return a.port;
-}
 
 static struct conf_snapshot *conf_of(struct world *w, const char *users, const char *more)
 {

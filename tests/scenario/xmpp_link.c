@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "support/alloc_fail.h"
+#include "support/free_port.h"
 #include "support/stream_box.h"
 #include "xmpp/link.h"
 
@@ -133,18 +134,6 @@ static const struct link_core_handler core_handler = { .c2s = c_took,
 						       .resume = c_took };
 
 /* --- rig --- */
-
-static uint16_t free_port(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t n = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
 
 static void listen_now(struct link *x)
 {

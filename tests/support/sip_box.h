@@ -28,6 +28,7 @@
 #include "sip/flow.h"
 #include "sip/sip_conf.h"
 #include "support/cert.h"
+#include "support/free_port.h"
 #include "turnpike/route.h"
 
 /* --- the rows of [zone] that the transport looks at; the route module's own are out of reach ---
@@ -278,22 +279,6 @@ struct peer {
 	size_t n;
 	bool eof, reset;
 };
-
-static inline uint16_t free_port(int family)
-{
-	struct addr a = { .family = (uint8_t)family };
-	int fd;
-	uint16_t port;
-
-	a.ip[family == ADDR_IP6 ? 15 : 3] = 1;
-	if (family == ADDR_IP4)
-		a.ip[0] = 127;
-	fd = net_listen_tcp(&a, 1);
-	assert_true(fd >= 0);
-	port = net_local_addr(fd).port;
-	close(fd);
-	return port;
-}
 
 static inline struct addr loopback(int family, uint16_t port)
 {

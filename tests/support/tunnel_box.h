@@ -36,6 +36,7 @@
 #include "tunnel/tunnel_conf.h"
 #include "turnpike/modules.h"
 #include "turnpike/tunnel.h"
+#include "support/free_port.h"
 
 static const struct conf_section *const tunnel_schema[] = { &system_conf_section, &dns_conf_section,
 							    &tunnel_conf_section,
@@ -95,20 +96,6 @@ static inline int64_t wall_ms(void)
 static inline int64_t box_clock(void *arg)
 {
 	return loop_now_ms(arg);
-}
-
-static inline uint16_t free_port(void)
-{
-	struct addr a;
-	uint16_t port;
-	int fd;
-
-	assert_true(addr_parse_ip(SLICE("127.0.0.1"), 0, &a));
-	fd = net_listen_tcp(&a, 1);
-	assert_true(fd >= 0);
-	port = net_local_addr(fd).port;
-	close(fd);
-	return port;
 }
 
 static inline void make_key(struct fixture *fx, const char *name, struct key_file *out)

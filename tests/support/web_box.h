@@ -18,6 +18,7 @@
 #include "http/api.h"
 #include "http/web.h"
 #include "proto/path_token.h"
+#include "support/free_port.h"
 #include "support/stream_box.h"
 #include "turnpike/modules.h"
 
@@ -480,18 +481,6 @@ static inline void end_stop(struct end *e)
 	conf_store_free(e->env.conf);
 }
 
-static inline uint16_t lab_free_port(void)
-{
-	struct addr a = stream_box_addr(0);
-	int fd = net_listen_tcp(&a, 1);
-	uint16_t port;
-
-	assert_true(fd >= 0);
-	port = net_local_addr(fd).port;
-	close(fd);
-	return port;
-}
-
 /* E with the edge service and a [site] that shows /open of the web server. */
 static inline const char *e_text(struct lab *lab, const char *web_rows, const char *site_rows)
 {
@@ -559,8 +548,8 @@ static inline struct lab *lab_new(void)
 	assert_true(lab->backend.listen_fd >= 0);
 	lab->backend.port = net_local_addr(lab->backend.listen_fd).port;
 	lab->backend.canned = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-	lab->web_port = lab_free_port();
-	lab->site_port = lab_free_port();
+	lab->web_port = free_port();
+	lab->site_port = free_port();
 	end_start(lab, &lab->e, &lab->c, CONF_ROLE_E, e_text(lab, "", SITE_ROWS));
 	end_start(lab, &lab->c, &lab->e, CONF_ROLE_C, c_text(lab, ""));
 	return lab;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "support/alloc_fail.h"
+#include "support/free_port.h"
 
 static struct addr ip(const char *text, uint16_t port)
 {
@@ -130,23 +131,8 @@ static int listener_and_range(struct addr *to, uint16_t *first)
 
 	assert_true(listener >= 0);
 	*to = net_local_addr(listener);
-	for (*first = 21000; *first < 32000; *first += 3) {
-		int n = 0;
-
-		for (int i = 0; i < 3; i++) {
-			struct addr a = ip("127.0.0.1", (uint16_t)(*first + i));
-			int fd = net_listen_tcp(&a, 1);
-
-			if (fd >= 0) {
-				close(fd);
-				n++;
-			}
-		}
-		if (n == 3)
-			return listener;
-	}
-	fail_msg("no free ports");
-	return -1;
+	*first = free_ports(3);
+	return listener;
 }
 
 static void source_ports_come_from_the_range_and_run_out(void **state)

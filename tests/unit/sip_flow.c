@@ -4,7 +4,7 @@
 static void tcp_takes_and_answers(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[1024], expected[64];
 	struct flow *f;
 	struct peer p;
@@ -39,7 +39,7 @@ static void tcp_takes_and_answers(void **state)
 static void stream_is_cut_anywhere(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char all[2048];
 	size_t n;
 	struct peer p;
@@ -70,7 +70,7 @@ static void stream_is_cut_anywhere(void **state)
 static void malformed_is_told_and_the_flow_lives(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[1024], *cseq;
 	struct peer p;
 
@@ -92,7 +92,7 @@ static void malformed_is_told_and_the_flow_lives(void **state)
 static void close_from_callback_flushes(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[2048];
 	size_t n = options(text, "a").n;
 	struct peer p;
@@ -115,7 +115,7 @@ static void close_from_callback_flushes(void **state)
 static void close_by_id(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct conn *c;
 	struct peer p;
 
@@ -132,21 +132,21 @@ static void close_by_id(void **state)
 static void dialled_flow_queues_and_is_found(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4), port_c = free_port(ADDR_IP4);
+	uint16_t port = free_port(), port_c = free_port(), first = free_ports(20);
 	struct flow_dest dest = dest_to(CONN_TCP, ADDR_IP4, port), other;
 	struct flow *f;
 	char text[1024];
 	int error = 1;
 
 	configure(fx, &fx->e, TCP_CONF, port);
-	configure(fx, &fx->c, TCP_CONF "source-ports = 25000-25099\n", port_c);
+	configure(fx, &fx->c, TCP_CONF "source-ports = %u-%u\n", port_c, first, first + 19);
 	fx->e.on_message = ANSWER;
 	f = transport_connect(fx->c.t, &dest, &error);
 	assert_non_null(f);
 	assert_int_equal(error, 0);
 	assert_int_equal(flow_state(f), FLOW_CONNECTING);
 	assert_string_equal(flow_zone(f), "pbx");
-	assert_in_range(flow_local(f)->port, 25000, 25099);
+	assert_in_range(flow_local(f)->port, first, first + 19);
 	assert_int_equal(flow_send(f, options(text, "early")), 0);
 	assert_ptr_equal(transport_flow_to(fx->c.t, &dest, &error), f);
 	assert_int_equal(fx->c.n_opened, 0);
@@ -170,13 +170,13 @@ static void dialled_flow_queues_and_is_found(void **state)
 static void connect_failures_have_reasons(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = dest_to(CONN_TCP, ADDR_IP4, port);
 	struct addr local = loopback(ADDR_IP4, 0);
 	struct peer fill[8];
 	int error = 0, fd;
 
-	configure(fx, &fx->c, TCP_CONF "connect-timeout = 200ms\n", free_port(ADDR_IP4));
+	configure(fx, &fx->c, TCP_CONF "connect-timeout = 200ms\n", free_port());
 	if (transport_connect(fx->c.t, &dest, &error))
 		UNTIL(fx->c.n_closed == 1);
 	assert_int_equal(ended(&fx->c, "Connection refused"), 1);
@@ -208,7 +208,7 @@ static void connect_failures_have_reasons(void **state)
 static void slow_message_ends(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[1024];
 	struct peer p;
 	int64_t start;
@@ -242,7 +242,7 @@ static void slow_message_ends(void **state)
 static void idle_ends_unless_held(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow *held;
 	struct peer a, b;
 	int64_t start;
@@ -277,7 +277,7 @@ static void idle_ends_unless_held(void **state)
 static void too_big_is_answered(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[4096];
 	struct peer p;
 	size_t n;
@@ -312,7 +312,7 @@ static void too_big_is_answered(void **state)
 static void answer_survives_unread_input(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	size_t n_text = 60000;
 	char *text = malloc(n_text);
 	struct peer p;
@@ -335,7 +335,7 @@ static void answer_survives_unread_input(void **state)
 static void endless_headers_end(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char line[100];
 	struct peer p;
 
@@ -356,7 +356,7 @@ static void endless_headers_end(void **state)
 static void garbage_leaves_nothing(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	unsigned before;
 
 	configure(fx, &fx->e, TCP_CONF "accept-rate = 10000\nmax-connections-per-source = 100\n",
@@ -382,7 +382,7 @@ static void garbage_leaves_nothing(void **state)
 static void no_content_length_is_answered(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[1024];
 	struct peer p;
 
@@ -400,7 +400,7 @@ static void no_content_length_is_answered(void **state)
 static void output_is_bounded(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char text[1024];
 	struct peer p;
 
@@ -418,14 +418,14 @@ static void output_is_bounded(void **state)
 static void output_at_the_bound(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = dest_to(CONN_TCP, ADDR_IP4, port);
 	char *big = calloc(1, 1 << 20);
 	struct flow *f;
 	int error;
 
 	configure(fx, &fx->e, TCP_CONF, port);
-	configure(fx, &fx->c, TCP_CONF, free_port(ADDR_IP4));
+	configure(fx, &fx->c, TCP_CONF, free_port());
 	f = transport_connect(fx->c.t, &dest, &error);
 	assert_int_equal(flow_send(f, (struct slice){ big, 1 << 20 }), 0);
 	assert_int_equal(flow_send(f, SLICE("x")), -ENOBUFS);

@@ -4,7 +4,7 @@
 static void tls_both_ways(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = dest_to(CONN_TLS, ADDR_IP4, port);
 	char tls[512], text[1024];
 	struct flow *f;
@@ -56,7 +56,7 @@ static struct flow_dest traversal_dest(uint16_t port, const char *tls)
 static void traversal_link_is_mutual(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = traversal_dest(port, "core");
 	char tls[512], text[1024];
 	struct flow *e, *c;
@@ -83,7 +83,7 @@ static void traversal_link_is_mutual(void **state)
 static void traversal_refuses_wrong_name(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = traversal_dest(port, "core");
 	char tls[512], text[1024];
 	struct flow *c;
@@ -107,7 +107,7 @@ static void traversal_refuses_wrong_name(void **state)
 static void traversal_refuses_strangers(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = traversal_dest(port, "stranger");
 	char tls[512], text[1024];
 	struct flow *c;
@@ -129,7 +129,7 @@ static void traversal_refuses_strangers(void **state)
 static void traversal_wants_a_certificate(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	SSL *ssl = SSL_new(ctx);
 	char tls[512];
@@ -150,7 +150,7 @@ static void traversal_wants_a_certificate(void **state)
 static void traversal_without_a_name_is_shut(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = traversal_dest(port, "core");
 	char tls[512];
 	int error;
@@ -169,7 +169,7 @@ static void traversal_without_a_name_is_shut(void **state)
 static void slow_handshake_ends(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	char tls[512];
 	struct peer silent, half;
 
@@ -196,7 +196,7 @@ static void slow_handshake_ends(void **state)
 static void certificate_swap(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct flow_dest dest = dest_to(CONN_TLS, ADDR_IP4, port);
 	char tls[512], text[1024];
 	struct flow *old;

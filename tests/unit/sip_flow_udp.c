@@ -8,7 +8,7 @@
 static void udp_makes_flows(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr to = loopback(ADDR_IP4, port), six = loopback(ADDR_IP6, port), alias;
 	struct peer a = udp_peer("127.0.0.1"), b = udp_peer("127.0.0.1"), c = udp_peer("::1");
 	char text[1024], expected[64];
@@ -54,7 +54,7 @@ static void udp_makes_flows(void **state)
 static void udp_garbage_makes_none(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr to = loopback(ADDR_IP4, port);
 	struct peer a = udp_peer("127.0.0.1");
 	const struct list *listeners;
@@ -90,7 +90,7 @@ static void udp_garbage_makes_none(void **state)
 static void udp_too_big(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr to = loopback(ADDR_IP4, port);
 	struct peer a = udp_peer("127.0.0.1");
 	char *text = malloc(60000);
@@ -110,7 +110,7 @@ static void udp_too_big(void **state)
 static void udp_flows_make_room(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr to = loopback(ADDR_IP4, port);
 	struct peer p[4];
 	uint64_t first;
@@ -144,7 +144,7 @@ static void udp_flows_make_room(void **state)
 static void udp_idles_out(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr to = loopback(ADDR_IP4, port);
 	struct peer p = udp_peer("127.0.0.1");
 	char text[1024];
@@ -162,7 +162,7 @@ static void udp_idles_out(void **state)
 static void udp_dials(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port_e = free_port(ADDR_IP4), port_c = free_port(ADDR_IP4);
+	uint16_t port_e = free_port(), port_c = free_port();
 	struct flow_dest dest = dest_to(CONN_UDP, ADDR_IP4, port_e);
 	char *big = calloc(1, 65508), text[1024];
 	struct flow *f;

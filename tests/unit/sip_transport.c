@@ -7,7 +7,7 @@
 static void any_address_is_both_families(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr six = loopback(ADDR_IP6, port);
 	char expected[64];
 	struct peer p4, p6;
@@ -31,7 +31,7 @@ static void any_address_is_both_families(void **state)
 static void limits_refuse(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct peer p[4];
 
 	configure(fx, &fx->e, TCP_CONF "max-connections-per-source = 2\nmax-connections = 3\n",
@@ -61,7 +61,7 @@ static void limits_refuse(void **state)
 static void accept_rate_refuses(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct peer p[12];
 	unsigned n_refused = 0;
 
@@ -79,7 +79,7 @@ static void accept_rate_refuses(void **state)
 static void reload_keeps_connections(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t a = free_port(ADDR_IP4), b = free_port(ADDR_IP4), u = free_port(ADDR_IP4);
+	uint16_t a = free_port(), b = free_port(), u = free_port();
 	struct addr udp = loopback(ADDR_IP4, u);
 	struct peer p, q = udp_peer("127.0.0.1"), late;
 	uint64_t listener;
@@ -117,7 +117,7 @@ static void reload_keeps_connections(void **state)
 static void reload_widens_the_address(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr six = loopback(ADDR_IP6, port);
 	struct peer p;
 
@@ -136,7 +136,7 @@ static void reload_widens_the_address(void **state)
 static void port_in_use_changes_nothing(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr local = loopback(ADDR_IP4, 0);
 	int fd = net_listen_tcp(&local, 1);
 	char text[256];
@@ -173,7 +173,7 @@ static void port_in_use_changes_nothing(void **state)
 static void drain_takes_no_more(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct addr to = loopback(ADDR_IP4, port);
 	struct peer p, q, u = udp_peer("127.0.0.1"), v = udp_peer("127.0.0.1");
 	char text[1024], expected[64];
@@ -204,7 +204,7 @@ static void drain_takes_no_more(void **state)
 static void no_descriptors_pauses(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct rlimit old, tight;
 	struct peer p[3];
 	uint64_t turns;
@@ -239,7 +239,7 @@ static void no_descriptors_pauses(void **state)
 static void free_is_silent(void **state)
 {
 	struct fixture *fx = *state;
-	uint16_t port = free_port(ADDR_IP4);
+	uint16_t port = free_port();
 	struct peer p;
 
 	configure(fx, &fx->e, TCP_CONF, port);
@@ -299,8 +299,8 @@ static void one_life(void *arg)
 static void every_allocation_may_fail(void **state)
 {
 	struct fixture *fx = *state;
-	struct sweep s = { .fx = fx, .port = free_port(ADDR_IP4) };
-	uint16_t tls_port = free_port(ADDR_IP4), other = free_port(ADDR_IP4);
+	struct sweep s = { .fx = fx, .port = free_port() };
+	uint16_t tls_port = free_port(), other = free_port();
 	char text[2048], tls[512];
 	struct buf err;
 	unsigned before;
