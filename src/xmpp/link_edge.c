@@ -92,21 +92,40 @@ static struct edge_peer *obtain_peer(struct link_edge *l, tunnel_peer id)
 	return p;
 }
 
-/* Sections are this box's word, a system name is what another C says of itself. */
-static tunnel_peer who_is(const struct link_edge *l, const SSL *ssl)
+/* Whose certificate it is: 0, and in why (of size bytes) the reason, when that is not certain.
+ * Sections are this box's word; a system name is what a C says of itself, and good only for a
+ * certificate that has no other owner. */
+static tunnel_peer who_is(const struct link_edge *l, const SSL *ssl, char *why, size_t size)
 {
 	struct tunnel_peer_info info;
 	tunnel_peer by_system = 0;
+	char names[200], down[254] = "", first[254] = "", second[254] = "";
 
 	for (size_t i = 0; ssl && l->tunnel && l->tunnel->peer(l->tunnel_self, i, &info); i++) {
-		if (!info.up)
-			continue;
-		if (tls_peer_has_name(ssl, info.name))
-			return info.id;
-		if (!by_system && info.system_name[0] && tls_peer_has_name(ssl, info.system_name))
+		if (tls_peer_has_name(ssl, info.name)) {
+			if (info.up)
+				return info.id;
+			slice_copy(down, sizeof(down), slice_of(info.name));
+		} else if (info.up && info.system_name[0] &&
+			   tls_peer_has_name(ssl, info.system_name)) {
+			slice_copy(by_system ? second : first, sizeof(first), slice_of(info.name));
 			by_system = info.id;
+		}
 	}
-	return by_system;
+	if (by_system && !down[0] && !second[0])
+		return by_system;
+	tls_peer_names(ssl, names, sizeof(names));
+	if (down[0])
+		snprintf(why, size, "the certificate (%s) is that of %s, whose tunnel is down",
+			 names, down);
+	else if (second[0])
+		snprintf(why, size,
+			 "the certificate (%s) has the [system] name that both %s and %s "
+			 "say is theirs",
+			 names, first, second);
+	else
+		snprintf(why, size, "the certificate (%s) names no tunnel peer that is up", names);
+	return 0;
 }
 
 /* --- idle ones and those who wait --- */
@@ -401,30 +420,23 @@ static void refuse_stranger(struct link_edge *l, struct stream *s, const char *c
 	stream_close(s);
 }
 
-static void refuse_unknown(struct link_edge *l, struct stream *s)
-{
-	char names[200], why[300];
-
-	tls_peer_names(stream_ssl(s), names, sizeof(names));
-	snprintf(why, sizeof(why), "the certificate (%s) names no tunnel peer that is up", names);
-	refuse_stranger(l, s, "xmpp.link.unknown-peer", why);
-}
-
 static void on_accepted(void *arg, struct stream *s)
 {
 	struct link_edge *l = arg;
-	tunnel_peer from = who_is(l, stream_ssl(s));
+	char why[800];
+	tunnel_peer from = who_is(l, stream_ssl(s), why, sizeof(why));
 	struct edge_peer *p = obtain_peer(l, from);
 	struct link_conn *c;
 
-	if (!p || l->draining) {
-		if (p)
-			refuse_stranger(l, s, "xmpp.link.draining", "this box stops");
-		else
-			refuse_unknown(l, s);
+	if (from == 0) {
+		refuse_stranger(l, s, "xmpp.link.unknown-peer", why);
 		return;
 	}
-	c = link_conn_new(l->env, s, LINK_HELLO_WAIT, l, on_gone);
+	if (l->draining) {
+		refuse_stranger(l, s, "xmpp.link.draining", "this box stops");
+		return;
+	}
+	c = p ? link_conn_new(l->env, s, LINK_HELLO_WAIT, l, on_gone) : NULL;
 	if (!c) {
 		refuse_stranger(l, s, "xmpp.link.full", "[system] max-connections is reached");
 		return;

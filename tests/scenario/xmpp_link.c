@@ -31,6 +31,7 @@ struct link {
 	bool e_up; /* the tunnel, as E sees it */
 	const char *e_host;
 	const char *c_name;
+	struct tunnel_peer_info other; /* one more C; name NULL: there is none */
 	struct got at_c[MAX], at_e[MAX];
 	size_t n_c, n_e, n_unserved;
 	const char *unserved;
@@ -45,7 +46,9 @@ static bool e_peer(void *self, size_t i, struct tunnel_peer_info *out)
 	*out = (struct tunnel_peer_info){
 		.id = 1, .name = "core1", .up = x->e_up, .system_name = x->c_name
 	};
-	return i == 0;
+	if (i == 1)
+		*out = x->other;
+	return i == 0 || (i == 1 && x->other.name);
 }
 
 static bool c_peer(void *self, size_t i, struct tunnel_peer_info *out)
@@ -562,6 +565,56 @@ static void test_unknown_peer(void **state)
 	link_free(x);
 }
 
+struct sought {
+	const char *why;
+	bool found;
+};
+
+static bool look_at(const struct trace_entry *e, void *arg)
+{
+	struct sought *s = arg;
+
+	s->found = strstr(e->text, s->why) != NULL;
+	return !s->found;
+}
+
+/* Somebody at 7400 was refused with this in the reason. */
+static bool refused(struct link *x, const char *why)
+{
+	struct sought s = { why, false };
+
+	trace_each(x->box->env.trace, "xmpp.link.unknown-peer", look_at, &s);
+	return s.found;
+}
+
+/* A C that was let in cannot have what belongs to another C by calling itself so. */
+static void test_name_of_another(void **state)
+{
+	struct link *x = link_new(2);
+
+	listen_now(x);
+	x->other = (struct tunnel_peer_info){
+		.id = 2, .name = "core2", .up = true, .system_name = "web.example.com"
+	};
+	dial(x);
+	UNTIL(x->box, refused(x, "that both core1 and core2 say is theirs"));
+	assert_int_equal(link_edge_idle(x->edge, 1) + link_edge_idle(x->edge, 2), 0);
+	/* What this box's own configuration calls so has it, ... */
+	x->other.name = "web.example.com";
+	x->other.system_name = "core2.example.com";
+	UNTIL(x->box, link_edge_idle(x->edge, 2) == 2);
+	assert_int_equal(link_edge_idle(x->edge, 1), 0);
+	link_edge_peer_lost(x->edge, 2);
+	/* ... even while it is down. */
+	x->other.up = false;
+	UNTIL(x->box, refused(x, "is that of web.example.com, whose tunnel is down"));
+	assert_int_equal(link_edge_idle(x->edge, 1) + link_edge_idle(x->edge, 2), 0);
+	x->other.system_name = "";
+	x->other.name = "core2";
+	UNTIL(x->box, link_edge_idle(x->edge, 1) == 2);
+	link_free(x);
+}
+
 static void test_only_while_the_tunnel_is_up(void **state)
 {
 	struct link *x = link_new(2);
@@ -821,6 +874,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_comes),
 		cmocka_unit_test(test_waiters_are_bounded),
 		cmocka_unit_test(test_unknown_peer),
+		cmocka_unit_test(test_name_of_another),
 		cmocka_unit_test(test_only_while_the_tunnel_is_up),
 		cmocka_unit_test(test_a_lost_tunnel_ends_them_on_c),
 		cmocka_unit_test(test_idle_ones_are_replaced),
