@@ -28,6 +28,7 @@ class Client(slixmpp.ClientXMPP):
         self.carbons = carbons
         self.ca_certs = ca
         self.mechanism = None
+        self.is_ready = False
         self.auto_authorize = self.auto_subscribe = True
         self.auto_reconnect = False
         self.register_plugin("xep_0030")
@@ -61,8 +62,8 @@ class Client(slixmpp.ClientXMPP):
         await self.get_roster()
         if self.carbons:
             await self.plugin["xep_0280"].enable()
+        self.is_ready = False
         self.send_presence()
-        self._event("ready", jid=str(self.boundjid))
 
     def _session(self, event, data):
         if event == "disconnected":
@@ -81,6 +82,11 @@ class Client(slixmpp.ClientXMPP):
 
     def _presence(self, presence):
         self._event("presence", **{"from": str(presence["from"])}, type=presence["type"])
+        # A server takes a resource for one that is there when its presence has come (RFC 6121 section 4.2.2: it goes
+        # to the one that sent it, too). ejabberd makes no carbons of what it sent to a resource before.
+        if presence["from"] == self.boundjid and presence["type"] == "available" and not self.is_ready:
+            self.is_ready = True
+            self._event("ready", jid=str(self.boundjid))
 
     # -- orders
 
