@@ -18,8 +18,9 @@
 #include "core/log.h"
 #include "core/trace.h"
 #include "xmpp/c2s_core_impl.h"
+#include "xmpp/park_call.h"
 
-#define RETRY_MS 500   /* too many calls at once */
+#define RETRY_MS 500   /* too many calls at once, or this one was lost */
 #define COMES_MS 35000 /* from E's answer to its connection */
 
 #define LINK_DOC "docs/protocol/xmpp-link.md"
@@ -176,7 +177,7 @@ static void answered(void *ctx, int status, const json_t *value)
 	if (status == 0) {
 		s->asking = CORE_COMES;
 		timer_start(timers(s), &s->timer, COMES_MS);
-	} else if (status == -EAGAIN && timers(s)->now_ms - s->asked_ms < COMES_MS) {
+	} else if (park_call_unheard(status) && timers(s)->now_ms - s->asked_ms < COMES_MS) {
 		timer_start(timers(s), &s->timer, RETRY_MS);
 	} else {
 		lost(s, status, why_not(status));

@@ -8,12 +8,19 @@
 
 #define AGAIN_MS 200
 
-struct waiting {
+struct ending {
 	struct list node;
+	struct park_calls *calls;
 	tunnel_peer to;
 	uint64_t stream;
+	uint64_t id; /* of the call under way, 0: none */
 	bool proper;
 };
+
+bool park_call_unheard(int status)
+{
+	return status == -EPIPE || status == -ETIMEDOUT || status == -EAGAIN;
+}
 
 static json_t *params_of(uint64_t stream, const char *how)
 {
@@ -24,72 +31,138 @@ static json_t *params_of(uint64_t stream, const char *how)
 		   : json_pack("{s:s}", "stream", id);
 }
 
+static void drop(struct ending *e)
+{
+	struct park_calls *p = e->calls;
+
+	list_del(&e->node);
+	p->n_ends--;
+	free(e);
+}
+
+static void say_later(struct ending *e)
+{
+	struct park_calls *p = e->calls;
+
+	list_add_tail(&p->waiting, &e->node);
+	if (!timer_armed(&p->again))
+		timer_start(p->timers, &p->again, AGAIN_MS);
+}
+
+static void on_answer(void *arg, int status, const json_t *value)
+{
+	struct ending *e = arg;
+
+	e->id = 0;
+	if (!park_call_unheard(status)) {
+		drop(e);
+		return;
+	}
+	list_del(&e->node);
+	say_later(e);
+}
+
 /* May come when the module is gone: touches nothing. */
 static void nobody_waits(void *arg, int status, const json_t *value)
 {
 }
 
 /* 0 or negative errno. */
-static int send_end(const struct park_calls *p, tunnel_peer to, uint64_t stream, bool proper)
+static int send_end(const struct park_calls *p, tunnel_peer to, uint64_t stream, bool proper,
+		    struct ending *e)
 {
 	json_t *params = params_of(stream, proper ? "end" : "cut");
 	int error = 0;
+	uint64_t id;
 
 	if (!params)
 		return -ENOMEM;
-	p->tunnel->call(p->tunnel_self, to, PARK_CALL_END, params, PARK_CALL_MS, nobody_waits, NULL,
-			&error);
+	id = p->tunnel->call(p->tunnel_self, to, PARK_CALL_END, params, PARK_CALL_MS,
+			     e ? on_answer : nobody_waits, e, &error);
+	if (e)
+		e->id = id;
 	json_decref(params);
 	return error;
 }
 
-static void drop(struct park_calls *p, struct waiting *w)
+/* e is in no list. 0, or why it could not be sent now. */
+static int say(struct ending *e)
 {
-	list_del(&w->node);
-	p->n_waiting--;
-	free(w);
+	int error = send_end(e->calls, e->to, e->stream, e->proper, e);
+
+	if (error == -EAGAIN || error == -ENOMEM) {
+		say_later(e);
+		return error;
+	}
+	list_add_tail(&e->calls->asked, &e->node);
+	if (error) /* it is down */
+		drop(e);
+	return 0;
 }
 
 static void on_again(void *arg)
 {
 	struct park_calls *p = arg;
+	struct list now;
+	tunnel_peer full = 0;
 
+	list_init(&now);
 	LIST_FOREACH_SAFE (it, &p->waiting) {
-		struct waiting *w = CONTAINER_OF(it, struct waiting, node);
-
-		if (send_end(p, w->to, w->stream, w->proper) != -EAGAIN)
-			drop(p, w);
+		list_del(it);
+		list_add_tail(&now, it);
 	}
-	if (!list_empty(&p->waiting))
-		timer_start(p->timers, &p->again, AGAIN_MS);
+	LIST_FOREACH_SAFE (it, &now) {
+		struct ending *e = CONTAINER_OF(it, struct ending, node);
+
+		list_del(it);
+		if (e->to == full)
+			say_later(e);
+		else if (say(e) < 0)
+			full = e->to;
+	}
 }
 
 void park_calls_init(struct park_calls *p, struct timerq *timers)
 {
 	*p = (struct park_calls){ .timers = timers };
 	list_init(&p->waiting);
+	list_init(&p->asked);
 	timer_init(&p->again, on_again, p);
+}
+
+static void forget(struct park_calls *p, struct list *ends)
+{
+	while (!list_empty(ends)) {
+		struct ending *e = CONTAINER_OF(list_first(ends), struct ending, node);
+
+		if (e->id)
+			p->tunnel->call_cancel(p->tunnel_self, e->id);
+		drop(e);
+	}
 }
 
 void park_calls_fini(struct park_calls *p)
 {
-	while (!list_empty(&p->waiting))
-		drop(p, CONTAINER_OF(list_first(&p->waiting), struct waiting, node));
+	forget(p, &p->waiting);
+	forget(p, &p->asked);
 	timer_stop(p->timers, &p->again);
+	p->over = true;
 }
 
 void park_call_end(struct park_calls *p, tunnel_peer to, uint64_t stream, bool proper)
 {
-	struct waiting *w;
+	struct ending *e;
 
-	if (!p->tunnel || send_end(p, to, stream, proper) != -EAGAIN ||
-	    p->n_waiting >= PARK_MAX_WAITING || !(w = calloc(1, sizeof(*w))))
+	if (!p->tunnel)
 		return;
-	*w = (struct waiting){ .to = to, .stream = stream, .proper = proper };
-	list_add_tail(&p->waiting, &w->node);
-	p->n_waiting++;
-	if (!timer_armed(&p->again))
-		timer_start(p->timers, &p->again, AGAIN_MS);
+	e = p->n_ends < PARK_MAX_ENDS && !p->over ? calloc(1, sizeof(*e)) : NULL;
+	if (!e) {
+		send_end(p, to, stream, proper, NULL);
+		return;
+	}
+	*e = (struct ending){ .calls = p, .to = to, .stream = stream, .proper = proper };
+	p->n_ends++;
+	say(e);
 }
 
 uint64_t park_call_resume(struct park_calls *p, tunnel_peer to, uint64_t stream, tunnel_done done,

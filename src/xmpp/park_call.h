@@ -3,8 +3,8 @@
 /*
  * What C and E say to each other over the control channel about streams of clients that are parked,
  * without a connection of the link (docs/protocol/control.md): a name of the other side and, for
- * "xmpp-end", how. The answers to "xmpp-end" do not matter; those that cannot be sent because too
- * many calls are under way wait here.
+ * "xmpp-end", how. An "xmpp-end" is said until it is answered: one that cannot be sent because too
+ * many calls are under way, or whose connection is lost under it, is said again.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -17,24 +17,30 @@
 #define PARK_CALL_RESUME "xmpp-resume"
 #define PARK_CALL_END	 "xmpp-end"
 #define PARK_CALL_MS	 10000
-#define PARK_MAX_WAITING 65536
+#define PARK_MAX_ENDS	 65536
 
 struct park_calls {
 	const struct tunnel_ops *tunnel; /* NULL: nobody to tell */
 	void *tunnel_self;
 	struct timerq *timers;
 	struct timer again;
-	struct list waiting;
-	size_t n_waiting;
+	struct list waiting, asked; /* ends to say, and those that were said */
+	size_t n_ends;
+	bool over;
 };
 
 void park_calls_init(struct park_calls *p, struct timerq *timers);
+/* Ends that are said later than this are said once: nobody hears the answer. */
 void park_calls_fini(struct park_calls *p);
-/* "xmpp-end". What a peer that is down does not hear, it knows. */
+/* "xmpp-end". What a peer that is down does not hear, it knows. More than PARK_MAX_ENDS at once are
+ * said without waiting for the answer. */
 void park_call_end(struct park_calls *p, tunnel_peer to, uint64_t stream, bool proper);
 /* "xmpp-resume": as tunnel_ops.call. */
 uint64_t park_call_resume(struct park_calls *p, tunnel_peer to, uint64_t stream, tunnel_done done,
 			  void *arg, int *error);
+/* An answer that says nothing about the stream: the call was lost with the connection under it, or
+ * the other side was too busy. Both calls may be said again. */
+bool park_call_unheard(int status);
 /* Of either call; false: not of this form. */
 bool park_call_read(const json_t *params, uint64_t *stream);
 bool park_call_read_how(const json_t *params, bool *proper);

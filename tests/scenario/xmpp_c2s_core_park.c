@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "support/alloc_fail.h"
+#include "xmpp/park_call.h"
 
 #define THEIRS	0xabcdef12u /* E's name of the stream */
 #define MESSAGE "<message to='bob@example.com'><body>hi</body></message>"
@@ -262,6 +263,10 @@ static void test_asking_fails(void **state)
 		struct rig *rig = rig_parked(&id);
 		bool at_once = i % 2;
 
+		if (!at_once && park_call_unheard(rows[i / 2].status)) {
+			rig_free(rig);
+			continue;
+		}
 		rig->resume_error = at_once ? rows[i / 2].status : 0;
 		from_server(rig, 0, NEWS);
 		if (!at_once)
@@ -273,6 +278,37 @@ static void test_asking_fails(void **state)
 		assert_int_equal(traced(rig, "xmpp.core.not-resumed"), 1);
 		resume(rig, id);
 		assert_true(rig->e.eof);
+		rig_free(rig);
+	}
+}
+
+/* The connection under the call breaks, or nobody answers: C asks again while the tunnel stands. */
+static void test_call_is_lost(void **state)
+{
+	static const int lost[] = { -EPIPE, -ETIMEDOUT };
+
+	for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+		uint64_t id;
+		struct rig *rig = rig_parked(&id);
+
+		from_server(rig, 0, NEWS);
+		answer(rig, lost[i]);
+		assert_int_equal(rig->n_resumes, 1);
+		wait_ms(rig, 500);
+		assert_int_equal(rig->n_resumes, 2);
+		answer(rig, 0);
+		resume(rig, id);
+		assert_string_equal(text_of(&rig->e), NEWS);
+		forget(&rig->e);
+		park(rig);
+		/* Not for ever. */
+		from_server(rig, 0, NEWS);
+		for (int n = 0; n < 80 && c2s_core_count(rig->core) > 0; n++) {
+			answer(rig, lost[i]);
+			wait_ms(rig, 500);
+		}
+		assert_int_equal(c2s_core_count(rig->core), 0);
+		assert_int_equal(traced(rig, "xmpp.core.not-resumed"), 1);
 		rig_free(rig);
 	}
 }
@@ -775,6 +811,7 @@ int main(void)
 		cmocka_unit_test(test_spaces_wake_nobody),
 		cmocka_unit_test(test_flood_while_parked),
 		cmocka_unit_test(test_asking_fails),
+		cmocka_unit_test(test_call_is_lost),
 		cmocka_unit_test(test_too_many_ask),
 		cmocka_unit_test(test_e_promises_and_does_not_come),
 		cmocka_unit_test(test_strangers_resume_nothing),

@@ -262,6 +262,52 @@ def lost_path(s):
     s.clear()
 
 
+def breaks_the_carrier(s):
+    """Of the two connections of the tunnel the one that carries what C and E say to each other; restore() heals."""
+    carrier = max(s.core.tunnels(), key=lambda row: row["age_s"])
+    s.lab.firewall.cut_port(int(carrier["local"].rpartition(":")[2]))
+
+
+def heals(s):
+    s.lab.firewall.restore()
+    s.core.wait(lambda: len(s.core.tunnels()) == 2, 10, "two connections again")
+
+
+@play.check
+def lost_call(s):
+    """the connection breaks on which E tells C that parked clients are gone: it is told on the other one, no session stays"""
+    streams = [s.signed_in(f"user{i}", "call") for i in range(N_USERS)]
+    s.wait_parked(N_USERS)
+    breaks_the_carrier(s)
+    try:
+        for raw in streams:
+            raw.reset()
+        s.edge.wait(lambda: s.n_streams() == 0, 5, "the end on E")
+        s.core.wait(lambda: s.n_streams(s.core) == 0, 20, "the end on C")
+    finally:
+        heals(s)
+    s.clear()
+
+
+@play.check
+def lost_question(s):
+    """the connection breaks on which C asks for parked clients: it asks on the other one, nobody is cut and nothing is lost"""
+    streams = [s.signed_in(f"user{i}", "asked") for i in range(N_USERS)]
+    with s.signed_in("alice", "speaks") as alice:
+        s.wait_parked(N_USERS + 1)
+        breaks_the_carrier(s)
+        try:
+            for raw in streams:
+                alice.send(f"<message to='{raw.jid}' type='chat'><body>anybody there</body></message>")
+            for raw in streams:
+                hears(raw, "anybody there", 20)
+        finally:
+            heals(s)
+    for raw in streams:
+        raw.close()
+    s.clear()
+
+
 @play.check
 def all_at_once(s):
     """400 parked clients get a stanza at once, then speak at once: all of it arrives, and all park again"""

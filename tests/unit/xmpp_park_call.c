@@ -20,6 +20,8 @@ struct world {
 	char method[32], stream[32], how[8];
 	tunnel_done done;
 	void *arg;
+	uint64_t id; /* the last call's */
+	int n_cancelled;
 };
 
 static uint64_t on_call(void *self, tunnel_peer to, const char *method, const json_t *params,
@@ -39,10 +41,23 @@ static uint64_t on_call(void *self, tunnel_peer to, const char *method, const js
 	snprintf(w->stream, sizeof(w->stream), "%s",
 		 json_string_value(json_object_get(params, "stream")));
 	snprintf(w->how, sizeof(w->how), "%s", how ? how : "");
-	return 9;
+	return ++w->id;
 }
 
-static const struct tunnel_ops tunnel = { .call = on_call };
+static void on_cancel(void *self, uint64_t id)
+{
+	struct world *w = self;
+
+	assert_true(id > 0 && id <= w->id);
+	w->n_cancelled++;
+}
+
+static const struct tunnel_ops tunnel = { .call = on_call, .call_cancel = on_cancel };
+
+static void answer(struct world *w, int status)
+{
+	w->done(w->arg, status, NULL);
+}
 
 static void world_init(struct world *w)
 {
@@ -70,7 +85,7 @@ static void test_calls(void **state)
 	int error;
 
 	world_init(&w);
-	assert_int_equal(park_call_resume(&w.calls, 3, 0x100000002, on_done, &w, &error), 9);
+	assert_int_equal(park_call_resume(&w.calls, 3, 0x100000002, on_done, &w, &error), 1);
 	assert_string_equal(w.method, "xmpp-resume");
 	assert_string_equal(w.stream, "100000002");
 	assert_string_equal(w.how, "");
@@ -80,10 +95,11 @@ static void test_calls(void **state)
 	assert_string_equal(w.method, "xmpp-end");
 	assert_string_equal(w.stream, "ff");
 	assert_string_equal(w.how, "end");
-	/* The answer matters to nobody. */
-	w.done(w.arg, -ENOENT, NULL);
+	answer(&w, 0);
 	park_call_end(&w.calls, 4, 0xff, false);
 	assert_string_equal(w.how, "cut");
+	answer(&w, -ENOENT);
+	assert_int_equal(w.calls.n_ends, 0);
 	w.error = -EPIPE;
 	assert_int_equal(park_call_resume(&w.calls, 3, 1, on_done, &w, &error), 0);
 	assert_int_equal(error, -EPIPE);
@@ -96,6 +112,11 @@ static void test_calls(void **state)
 	world_fini(&w);
 }
 
+static void pass_ms(struct world *w, int64_t ms)
+{
+	timerq_run(&w->timers, w->timers.now_ms + ms);
+}
+
 /* Too many calls at once: the ends wait, and none is lost. */
 static void test_ends_wait(void **state)
 {
@@ -105,26 +126,82 @@ static void test_ends_wait(void **state)
 	w.error = -EAGAIN;
 	for (int i = 1; i <= 100; i++)
 		park_call_end(&w.calls, 4, (uint64_t)i, true);
-	assert_int_equal(w.calls.n_waiting, 100);
-	timerq_run(&w.timers, w.timers.now_ms + 200);
-	assert_int_equal(w.calls.n_waiting, 100);
+	w.n = 0;
+	pass_ms(&w, 200);
+	assert_int_equal(w.n, 1); /* one is enough to see that this peer takes none */
+	assert_int_equal(w.calls.n_ends, 100);
 	w.n = w.error = 0;
-	timerq_run(&w.timers, w.timers.now_ms + 200);
+	pass_ms(&w, 200);
 	assert_int_equal(w.n, 100);
-	assert_string_equal(w.stream, "64");
-	assert_int_equal(w.calls.n_waiting, 0);
+	assert_int_equal(w.calls.n_ends, 100); /* not answered yet */
 	assert_int_equal(timerq_next(&w.timers), -1);
+	park_calls_fini(&w.calls);
+	assert_int_equal(w.n_cancelled, 100);
+	world_fini(&w);
 	/* Down meanwhile: it knows. */
+	world_init(&w);
 	w.error = -EAGAIN;
 	park_call_end(&w.calls, 4, 1, true);
 	w.error = -EPIPE;
-	timerq_run(&w.timers, w.timers.now_ms + 200);
-	assert_int_equal(w.calls.n_waiting, 0);
-	/* Bounded. */
+	pass_ms(&w, 200);
+	assert_int_equal(w.calls.n_ends, 0);
+	/* One peer that takes none is not in the way of another. */
 	w.error = -EAGAIN;
-	for (int i = 1; i <= PARK_MAX_WAITING + 1; i++)
+	park_call_end(&w.calls, 4, 1, true);
+	park_call_end(&w.calls, 5, 2, true);
+	w.n = 0;
+	pass_ms(&w, 200);
+	assert_int_equal(w.n, 2);
+	w.error = -EPIPE;
+	pass_ms(&w, 200);
+	assert_int_equal(w.calls.n_ends, 0);
+	/* Bounded; what is over the bound is said once. */
+	w.error = -EAGAIN;
+	for (int i = 1; i <= PARK_MAX_ENDS; i++)
 		park_call_end(&w.calls, 4, (uint64_t)i, true);
-	assert_int_equal(w.calls.n_waiting, PARK_MAX_WAITING);
+	assert_int_equal(w.calls.n_ends, PARK_MAX_ENDS);
+	w.error = 0;
+	park_call_end(&w.calls, 4, 0xabc, true);
+	assert_string_equal(w.stream, "abc");
+	assert_int_equal(w.calls.n_ends, PARK_MAX_ENDS);
+	answer(&w, -EPIPE);
+	assert_int_equal(w.calls.n_ends, PARK_MAX_ENDS);
+	world_fini(&w);
+}
+
+/* The connection under the call goes, or the other side is too busy: it is said again. */
+static void test_ends_are_said_until_they_are_heard(void **state)
+{
+	static const int lost[] = { -EPIPE, -ETIMEDOUT, -EAGAIN };
+	struct world w;
+
+	world_init(&w);
+	park_call_end(&w.calls, 4, 0xff, false);
+	for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+		w.n = 0;
+		answer(&w, lost[i]);
+		pass_ms(&w, 199);
+		assert_int_equal(w.n, 0);
+		pass_ms(&w, 1);
+		assert_int_equal(w.n, 1);
+		assert_int_equal(w.to, 4);
+		assert_string_equal(w.stream, "ff");
+		assert_string_equal(w.how, "cut");
+	}
+	answer(&w, 0);
+	assert_int_equal(w.calls.n_ends, 0);
+	assert_int_equal(timerq_next(&w.timers), -1);
+	/* It stops with one under way, and one that waits. */
+	park_call_end(&w.calls, 4, 1, false);
+	answer(&w, -EPIPE);
+	park_call_end(&w.calls, 4, 2, false);
+	park_calls_fini(&w.calls);
+	assert_int_equal(w.n_cancelled, 1);
+	/* What its owner says while it stops goes out, and its answer finds nobody. */
+	park_call_end(&w.calls, 4, 0x77, true);
+	assert_string_equal(w.stream, "77");
+	answer(&w, -EPIPE);
+	assert_int_equal(w.calls.n_ends, 0);
 	world_fini(&w);
 }
 
@@ -175,8 +252,12 @@ static void run_once(void *arg)
 	w.error = -EAGAIN;
 	park_call_end(&w.calls, 4, 1, true);
 	w.error = 0;
-	timerq_run(&w.timers, w.timers.now_ms + 200);
-	timerq_run(&w.timers, w.timers.now_ms + 200);
+	w.done = NULL;
+	pass_ms(&w, 200);
+	pass_ms(&w, 200);
+	if (w.calls.n_ends > 0 && w.done)
+		answer(&w, -EPIPE);
+	pass_ms(&w, 200);
 	world_fini(&w);
 }
 
@@ -190,6 +271,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_ends_wait),
+		cmocka_unit_test(test_ends_are_said_until_they_are_heard),
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_without_memory),
 	};
