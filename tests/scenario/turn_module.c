@@ -142,6 +142,16 @@ static int reload(struct world *w, const char *users, const char *more)
 	return error;
 }
 
+/* The same 100 for all of them. */
+static uint16_t relay_ports(void)
+{
+	static uint16_t first;
+
+	if (!first)
+		first = free_ports(100);
+	return first;
+}
+
 static int begin(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -157,8 +167,7 @@ static int begin(void **state)
 	env->conf = conf_store_new(schema, 4);
 	w->port = free_port();
 	w->tls_port = free_port();
-	/* Somewhere under the ports that the kernel gives out by itself. */
-	w->relay_first = (uint16_t)(20000 + getpid() % 100 * 100);
+	w->relay_first = relay_ports();
 	w->peer_at = stream_box_addr((uint16_t)(w->relay_first + 50));
 	w->peer = net_bind_udp(&w->peer_at);
 	assert_true(w->peer >= 0);
@@ -1134,12 +1143,14 @@ static void tcp_relays(void **state)
 {
 	struct world *w = *state;
 	struct addr at = stream_box_addr((uint16_t)(w->relay_first + 51)), relayed, from;
-	int listener = net_listen_tcp(&at, 4), out = -1, in;
+	struct addr comer = stream_box_addr((uint16_t)(at.port + 1));
+	/* Both among the relay ports, but no relay's. */
+	int listener = net_listen_tcp(&at, 4), held = net_listen_tcp(&comer, 1), out = -1, in;
 	struct client c, data, second;
 	struct stun_msg m;
 	struct stun_attr a;
 
-	assert_true(listener >= 0);
+	assert_true(listener >= 0 && held >= 0);
 	assert_int_equal(reload(w, USERS, TCP_ON), 0);
 	client_open(&c, w, VIA_TCP);
 	assert_int_equal(client_allocates_tcp(&c), 200);
@@ -1158,7 +1169,8 @@ static void tcp_relays(void **state)
 	client_start(&c, STUN_METHOD_CREATE_PERMISSION);
 	stun_build_xor_addr(&c.b, STUN_ATTR_XOR_PEER_ADDRESS, &at);
 	assert_int_equal(client_asks(&c), 200);
-	at.port++;
+	at = comer;
+	close(held);
 	in = net_connect_tcp(&relayed, &at, at.port, at.port);
 	assert_true(in >= 0);
 	UNTIL_W(client_has(&c));

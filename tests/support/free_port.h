@@ -23,7 +23,7 @@
 #include "core/net.h"
 
 #define FREE_PORT_FIRST 10000
-#define FREE_PORT_BLOCK 100
+#define FREE_PORT_BLOCK 200
 #define FREE_PORT_LAST	19999
 
 static inline uint16_t free_port_block(void)
@@ -62,7 +62,7 @@ static inline bool port_is_free(uint16_t port)
 	return tcp >= 0 && udp >= 0;
 }
 
-/* The first of n (1-50) ports in a row. */
+/* The first of n (1-150) ports in a row. */
 static inline uint16_t free_ports(unsigned n)
 {
 	static uint16_t block, next;
