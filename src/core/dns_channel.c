@@ -52,7 +52,8 @@ static int arm(struct dns_channel *ch)
 {
 	struct timeval tv, *next = ares_timeout(ch->ares, NULL, &tv);
 
-	/* It cuts off what is below a millisecond: asked again at 0 it would be so a thousand times. */
+	/* It cuts off what is below a millisecond: asked again at 0 it would be so a thousand
+	 * times. */
 	if (next)
 		timer_start(loop_timers(ch->loop), &ch->timer,
 			    (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1);
