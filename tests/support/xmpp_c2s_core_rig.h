@@ -482,6 +482,8 @@ static inline struct rig *rig_new(void)
 	rig->sink = open_memstream(&rig->log_text, &rig->log_n);
 	rig->env.role = CONF_ROLE_C;
 	rig->env.loop = loop_new();
+	/* An hour ahead it stands: only wait_ms() moves it. */
+	timerq_set_now(loop_timers(rig->env.loop), loop_now_ms(rig->env.loop) + 3600000);
 	rig->env.log = log_new(rig->sink, LOG_LEVEL_DEBUG);
 	rig->env.alarms = alarms_new(rig->env.log);
 	rig->env.trace = trace_new(64, now_of, rig->env.loop);
