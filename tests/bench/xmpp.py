@@ -84,7 +84,6 @@ def run(bench, module, spec, args):
         try:
             inside.start(work=work, users=WARM + args.streams)
             server.start(work=work, xmpp={"plain": inside.c2s_plain, "tls": inside.c2s_tls})
-            print({"E": server.procs[0].pid, "C": server.procs[1].pid}, file=sys.stderr)
             return asyncio.run(measure(module, server, Boxes(bench, server), args))
         finally:
             server.stop()
