@@ -54,18 +54,13 @@ void core_forget_parked(struct core_stream *s)
 static bool say_parked(struct core_stream *s, bool keep)
 {
 	struct preface p = { .kind = PREFACE_PARKED, .keep = keep };
-	struct buf frame;
-	bool good;
 
 	if (!s->id)
 		s->id = idtab_add(&s->core->ids, s);
 	if (!s->id)
 		return false;
 	p.stream = s->id ^ s->core->salt;
-	buf_init(&frame, 4 + PREFACE_MAX_BYTES);
-	good = preface_print(&p, &frame) == 0 && xmpp_send_frame(s->outer, buf_slice(&frame));
-	buf_fini(&frame);
-	return good;
+	return park_say(s->outer, &p);
 }
 
 static void park(struct core_stream *s, uint64_t their_id)

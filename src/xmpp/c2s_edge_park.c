@@ -16,6 +16,7 @@
 
 #include "core/log.h"
 #include "xmpp/c2s_edge_impl.h"
+#include "xmpp/park_call.h"
 
 #define ANSWER_MS 10000 /* for "parked", beside the time that a server may take to read */
 #define LOOK_MS	  1000	/* quiet, but something is under way */
@@ -85,18 +86,13 @@ static bool may_park(const struct c2s *c)
 static bool say_park(struct c2s *c)
 {
 	struct preface p = { .kind = PREFACE_PARK };
-	struct buf frame;
-	bool good;
 
 	if (!c->id)
 		c->id = idtab_add(&c->edge->ids, c);
 	if (!c->id)
 		return false;
 	p.stream = c->id ^ c->edge->salt;
-	buf_init(&frame, 4 + PREFACE_MAX_BYTES);
-	good = preface_print(&p, &frame) == 0 && xmpp_send_frame(c->link, buf_slice(&frame));
-	buf_fini(&frame);
-	return good;
+	return park_say(c->link, &p);
 }
 
 static void look(struct c2s *c)

@@ -122,3 +122,16 @@ int link_conn_read(struct link_conn *c, struct preface *out, const char **why)
 		evbuffer_drain(in, (size_t)used);
 	return used;
 }
+
+int link_conn_say(struct stream *s, const struct preface *p)
+{
+	struct buf frame;
+	int error;
+
+	buf_init(&frame, 4 + PREFACE_MAX_BYTES);
+	error = preface_print(p, &frame);
+	if (error == 0 && evbuffer_add(stream_out(s), frame.p, frame.n) < 0)
+		error = -ENOMEM;
+	buf_fini(&frame);
+	return error;
+}

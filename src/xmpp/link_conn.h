@@ -48,5 +48,7 @@ void link_conn_label(struct link_conn *c, const struct preface *p);
 struct link_conn *link_conn_of(struct stream *s);
 /* The frame in front of what was read: bytes used, 0 more is needed, -EBADMSG with *why. */
 int link_conn_read(struct link_conn *c, struct preface *out, const char **why);
+/* Puts a frame behind what s has to send, without flushing. 0, -EINVAL (not legal), -ENOMEM. */
+int link_conn_say(struct stream *s, const struct preface *p);
 
 #endif

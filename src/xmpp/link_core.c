@@ -357,19 +357,6 @@ static struct stream *connect_to(struct core_peer *p, const struct stream_handle
 	return stream_connect(l->env, &c, h, arg, error);
 }
 
-static int say(struct stream *s, const struct preface *p)
-{
-	struct buf frame;
-	int error;
-
-	buf_init(&frame, PREFACE_MAX_BYTES + 4);
-	error = preface_print(p, &frame);
-	if (error == 0 && evbuffer_add(stream_out(s), frame.p, frame.n) < 0)
-		error = -ENOMEM;
-	buf_fini(&frame);
-	return error;
-}
-
 /* The stream of a connection that is entered and has its hello; the handler is the caller's. */
 static struct link_conn *dial(struct core_peer *p, const struct preface *hello,
 			      const struct stream_handler *h, void *arg, int *error)
@@ -380,7 +367,7 @@ static struct link_conn *dial(struct core_peer *p, const struct preface *hello,
 
 	if (!s)
 		return NULL;
-	*error = say(s, hello);
+	*error = link_conn_say(s, hello);
 	c = *error ? NULL : link_conn_new(l->env, s, LINK_CONNECTING, l, on_gone);
 	if (!c) {
 		*error = *error ? *error : -ENOMEM;

@@ -169,18 +169,13 @@ static struct stream *take(struct link_edge *l, struct edge_peer *peer, const st
 	struct list *first = list_first(&peer->idle);
 	struct link_conn *c;
 	struct stream *s;
-	struct buf frame;
 
 	*error = 0;
 	if (!first)
 		return NULL;
 	c = CONTAINER_OF(first, struct link_conn, node);
 	s = c->stream;
-	buf_init(&frame, PREFACE_MAX_BYTES + 4);
-	*error = preface_print(p, &frame);
-	if (*error == 0 && evbuffer_add(stream_out(s), frame.p, frame.n) < 0)
-		*error = -ENOMEM;
-	buf_fini(&frame);
+	*error = link_conn_say(s, p);
 	if (*error)
 		return NULL;
 	leave_idle(c);

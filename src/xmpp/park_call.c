@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "xmpp/preface.h"
-
 #define AGAIN_MS 200
 
 struct ending {
@@ -16,6 +14,17 @@ struct ending {
 	uint64_t id; /* of the call under way, 0: none */
 	bool proper;
 };
+
+bool park_say(struct xmpp_stream *link, const struct preface *p)
+{
+	struct buf frame;
+	bool good;
+
+	buf_init(&frame, 4 + PREFACE_MAX_BYTES);
+	good = preface_print(p, &frame) == 0 && xmpp_send_frame(link, buf_slice(&frame));
+	buf_fini(&frame);
+	return good;
+}
 
 bool park_call_unheard(int status)
 {

@@ -4,7 +4,8 @@
  * What C and E say to each other over the control channel about streams of clients that are parked,
  * without a connection of the link (docs/protocol/control.md): a name of the other side and, for
  * "xmpp-end", how. An "xmpp-end" is said until it is answered: one that cannot be sent because too
- * many calls are under way, or whose connection is lost under it, is said again.
+ * many calls are under way, or whose connection is lost under it, is said again. And the frame in
+ * the stream that parks it (docs/protocol/xmpp-link.md section 4).
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -13,6 +14,8 @@
 #include "base/list.h"
 #include "base/timerq.h"
 #include "turnpike/tunnel.h"
+#include "xmpp/preface.h"
+#include "xmpp/stream.h"
 
 #define PARK_CALL_RESUME "xmpp-resume"
 #define PARK_CALL_END	 "xmpp-end"
@@ -38,6 +41,8 @@ void park_call_end(struct park_calls *p, tunnel_peer to, uint64_t stream, bool p
 /* "xmpp-resume": as tunnel_ops.call. */
 uint64_t park_call_resume(struct park_calls *p, tunnel_peer to, uint64_t stream, tunnel_done done,
 			  void *arg, int *error);
+/* PARK or PARKED behind what was sent. false: nothing went out, without memory or a socket. */
+bool park_say(struct xmpp_stream *link, const struct preface *p);
 /* An answer that says nothing about the stream: the call was lost with the connection under it, or
  * the other side was too busy. Both calls may be said again. */
 bool park_call_unheard(int status);

@@ -1203,15 +1203,7 @@ static bool sign_in_failing(unsigned n)
 		say(&rig->e, words[i]);
 		alloc_fail_at(n);
 		for (int k = 0; k < 40 && !hit; k++) {
-			loop_once(rig->env.loop, 0);
-			if (rig->find_done)
-				answer_find(rig);
-			if (rig->handshaking) {
-				struct stream *s = rig->handshaking;
-
-				rig->handshaking = NULL;
-				s->handler->opened(s->arg);
-			}
+			turn(rig);
 			hit = alloc_fail_hit();
 		}
 		alloc_fail_at(0);

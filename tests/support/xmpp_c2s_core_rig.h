@@ -445,20 +445,24 @@ static const struct c2s_core_ops ops = { op_serves,    op_find,	     op_cancel, 
 
 /* --- the rig --- */
 
+static inline void turn(struct rig *rig)
+{
+	loop_once(rig->env.loop, 0);
+	if (rig->find_done)
+		answer_find(rig);
+	if (rig->handshaking) {
+		struct stream *s = rig->handshaking;
+
+		rig->handshaking = NULL;
+		s->is_tls = true;
+		s->handler->opened(s->arg);
+	}
+}
+
 static inline void settle(struct rig *rig)
 {
-	for (int i = 0; i < 40; i++) {
-		loop_once(rig->env.loop, 0);
-		if (rig->find_done)
-			answer_find(rig);
-		if (rig->handshaking) {
-			struct stream *s = rig->handshaking;
-
-			rig->handshaking = NULL;
-			s->is_tls = true;
-			s->handler->opened(s->arg);
-		}
-	}
+	for (int i = 0; i < 40; i++)
+		turn(rig);
 }
 
 static inline void wait_ms(struct rig *rig, int64_t ms)
